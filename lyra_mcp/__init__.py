@@ -1,0 +1,1 @@
+"""The MCP server: owns the data and the rules, holds no model."""

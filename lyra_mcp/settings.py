@@ -1,0 +1,61 @@
+"""What a person may set, read once from the environment (`LYRA_...`) in `__main__`."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_data_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _default_runtime_dir() -> Path:
+    """A short private place for sockets: their path may hold only about 100 bytes."""
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(runtime) / "lyra"
+    return Path(tempfile.gettempdir()) / f"lyra-{os.getuid()}"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="LYRA_", frozen=True, extra="forbid")
+
+    #: Where everything lives: databases, adapters, logs.
+    home: Path = Field(default_factory=lambda: user_data_path("lyra"))
+    #: Who the local user is; one folder and one database each.
+    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "local"
+    #: Which tools are listed.
+    tools: Literal["core", "full"] = "core"
+
+    #: `builtin`, a Hugging Face id, or a local folder.
+    nli_model: str = "builtin"
+    embedding_model: str = "builtin"
+    #: Loaded by `/nli/adapter/load` without a path; a path inside the adapters root.
+    default_adapter: str | None = None
+    #: Threads the worker computes with; null: one for each core.
+    threads: Annotated[int | None, Field(ge=1, le=256)] = None
+
+    runtime_dir: Path = Field(default_factory=_default_runtime_dir)
+    #: How long a tool waits for a worker that is loading before it says `E_WARMING`.
+    worker_wait_s: Annotated[float, Field(ge=0, le=120)] = 25.0
+    #: A worker nobody asks leaves after this time.
+    worker_idle_s: Annotated[float, Field(gt=0)] = 900.0
+    #: A worker whose last server has gone leaves after this time.
+    worker_linger_s: Annotated[float, Field(ge=0)] = 30.0
+
+    #: Share of stored edges that the random audit covers at least.
+    audit_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    #: Similarity in [-1, 1] from which another correction is shown as similar.
+    near_similarity_min: Annotated[float, Field(ge=-1, le=1)] = 0.9
+
+    @property
+    def user_dir(self) -> Path:
+        return self.home / "users" / self.user
+
+    @property
+    def adapters_root(self) -> Path:
+        return self.home / "adapters"
+
+    @property
+    def log_dir(self) -> Path:
+        return self.home / "logs"

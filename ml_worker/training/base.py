@@ -1,0 +1,216 @@
+"""Train the shipped NLI base: full fine-tuning of the all-MiniLM-L6-v2 encoder on sentence pairs.
+
+The word and position embeddings stay as published, so what we ship is the difference of the six
+transformer layers and the head (see `ml_worker/training/pack_base.py`). Run again after a crash or
+a `kill -9`: it continues from the newest checkpoint with the same random states. The command of
+the shipped base:
+
+    OMP_WAIT_POLICY=PASSIVE python -m ml_worker.training.base --data DATA/nli/train.jsonl.gz \
+        --dev DATA/nli/dev.jsonl.gz --out runs/base
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+from transformers import AutoTokenizer, BertForSequenceClassification
+
+from ml_worker.encoder import encoder_folder
+
+LABELS = ("supports", "refutes", "neutral")
+#: Left out: labelled automatically, and seen to be noisy (data card).
+EXCLUDED_SOURCES = ("conjnli",)
+PAIR_TOKENS_MAX = 192
+WINDOW_BATCHES = 64
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    # data
+    parser.add_argument("--data", type=Path, required=True, help="training pairs, gzipped JSON lines")
+    parser.add_argument("--dev", type=Path, required=True, help="development pairs, gzipped JSON lines")
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and the final weights")
+    # optimisation
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=2.2e-4)
+    parser.add_argument("--weight-decay", type=float, default=0.01)
+    parser.add_argument("--warmup-share", type=float, default=0.06)
+    parser.add_argument("--average-decay", type=float, default=0.999, help="of the moving average that is shipped")
+    parser.add_argument("--seed", type=int, default=1)
+    # rhythm
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--checkpoint-s", type=float, default=300.0)
+    parser.add_argument("--steps-max", type=int, default=0, help="stop early (for a quick try); 0: no limit")
+    return parser.parse_args()
+
+
+def read_pairs(path: Path, excluded: tuple[str, ...] = ()) -> list[dict[str, str]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [row for row in rows if row["source"] not in excluded]
+
+
+def batches(lengths: list[int], *, batch: int, seed: int) -> list[list[int]]:
+    """Shuffle, sort windows of many batches by length, shuffle the batches: little padding, still random."""
+    chance = random.Random(seed)
+    order = list(range(len(lengths)))
+    chance.shuffle(order)
+    result = []
+    for start in range(0, len(order), batch * WINDOW_BATCHES):
+        window = sorted(order[start : start + batch * WINDOW_BATCHES], key=lengths.__getitem__)
+        result += [window[i : i + batch] for i in range(0, len(window), batch)]
+    chance.shuffle(result)
+    return result
+
+
+def save_checkpoint(folder: Path, state: dict[str, object]) -> None:
+    """Write beside the target, then rename: a reader sees the old checkpoint or the new one, never half of one."""
+    partial = folder / "checkpoint.partial"
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(folder / "checkpoint.pt")
+
+
+def evaluate(model: BertForSequenceClassification, rows: list[dict[str, str]], encode) -> dict[str, float]:
+    """Accuracy per source, in [0, 1]."""
+    model.eval()
+    right: collections.Counter[str] = collections.Counter()
+    total: collections.Counter[str] = collections.Counter()
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["premise"]) + len(rows[i]["hypothesis"]))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for start in range(0, len(order), 64):
+            chunk = [rows[i] for i in order[start : start + 64]]
+            predicted = model(**encode(chunk)).logits.argmax(-1).tolist()
+            for row, column in zip(chunk, predicted, strict=True):
+                total[row["source"]] += 1
+                right[row["source"]] += LABELS[column] == row["label"]
+    model.train()
+    return {source: right[source] / total[source] for source in sorted(total)}
+
+
+def main() -> None:
+    options = arguments()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+
+    folder = encoder_folder()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+    model = BertForSequenceClassification.from_pretrained(folder, num_labels=len(LABELS), **names)
+    for frozen in (model.bert.embeddings.word_embeddings, model.bert.embeddings.position_embeddings):
+        frozen.requires_grad_(False)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    decayed = [p for p in trained.values() if p.dim() > 1]
+    plain = [p for p in trained.values() if p.dim() <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=options.learning_rate,
+        fused=True,
+    )
+    average = {name: p.detach().clone() for name, p in trained.items()}
+
+    rows = read_pairs(options.data, EXCLUDED_SOURCES)
+    lengths = [len(row["premise"]) + len(row["hypothesis"]) for row in rows]
+    steps = options.epochs * math.ceil(len(rows) / options.batch)
+    warmup = max(1, round(options.warmup_share * steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / (steps - warmup)))
+    )
+
+    def encode(chunk: list[dict[str, str]]) -> dict[str, torch.Tensor]:
+        premises, hypotheses = [row["premise"] for row in chunk], [row["hypothesis"] for row in chunk]
+        return dict(
+            tokenizer(
+                premises,
+                hypotheses,
+                truncation="longest_first",
+                max_length=PAIR_TOKENS_MAX,
+                padding=True,
+                return_tensors="pt",
+            )
+        )  # each (B, T) int64
+
+    step = 0
+    checkpoint = options.out / "checkpoint.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        average, step = state["average"], state["step"]
+        print(f"continuing at step {step} of {steps}", flush=True)
+
+    def plan() -> Iterator[list[int]]:
+        for epoch in range(options.epochs):
+            yield from batches(lengths, batch=options.batch, seed=options.seed * 1000 + epoch)
+
+    model.train()
+    log = (options.out / "log.jsonl").open("a", encoding="utf-8")
+    losses: list[float] = []
+    since, saved_at = time.monotonic(), time.monotonic()
+    for number, indices in enumerate(plan()):
+        if number < step:
+            continue
+        chunk = [rows[i] for i in indices]
+        gold = torch.tensor([LABELS.index(row["label"]) for row in chunk])  # (B,) int64
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(**encode(chunk)).logits  # (B, 3)
+        loss = functional.cross_entropy(logits.float(), gold)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+        optimizer.step()
+        schedule.step()
+        step += 1
+        decay = min(options.average_decay, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.values()), list(trained.values()), 1 - decay)
+        losses.append(loss.item())
+        if step % 100 == 0:
+            seconds = time.monotonic() - since
+            line = {
+                "step": step,
+                "steps": steps,
+                "loss": round(sum(losses) / len(losses), 4),
+                "pairs_per_s": round(len(losses) * options.batch / seconds, 1),
+            }
+            print(json.dumps(line), file=log, flush=True)
+            losses, since = [], time.monotonic()
+        if time.monotonic() - saved_at >= options.checkpoint_s:
+            save_checkpoint(
+                options.out,
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "schedule": schedule.state_dict(),
+                    "random": torch.get_rng_state(),
+                    "average": average,
+                    "step": step,
+                },
+            )
+            saved_at = time.monotonic()
+        if step == options.steps_max:
+            break
+
+    model.load_state_dict(average, strict=False)
+    print(json.dumps({"step": step, "dev": evaluate(model, read_pairs(options.dev), encode)}), file=log, flush=True)
+    model.save_pretrained(options.out / "final")
+    tokenizer.save_pretrained(options.out / "final")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The words both processes speak: vocabulary, wire messages, SQL. No behaviour lives here."""
