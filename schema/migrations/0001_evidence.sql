@@ -95,6 +95,7 @@ CREATE TABLE nli_corrections (
     fingerprint TEXT NOT NULL,
     adapter TEXT NOT NULL,
     calibration_version INTEGER NOT NULL,
+    truncated INTEGER NOT NULL CHECK (truncated IN (0, 1)),
     previous_label TEXT NOT NULL CHECK (previous_label IN ('supports', 'refutes', 'neutral')),
     correct_label TEXT NOT NULL CHECK (correct_label IN ('supports', 'refutes', 'neutral')),
     is_correction INTEGER NOT NULL CHECK (is_correction IN (0, 1)),
@@ -107,7 +108,8 @@ CREATE TABLE nli_corrections (
 ) STRICT;
 
 CREATE INDEX nli_corrections_of_edge ON nli_corrections (edge_id);
-CREATE INDEX nli_corrections_of_pair ON nli_corrections (pair_digest);
+CREATE INDEX nli_corrections_of_claim ON nli_corrections (claim_id);
+CREATE INDEX nli_corrections_of_pair ON nli_corrections (pair_digest, fingerprint, adapter, seq);
 
 CREATE TRIGGER nli_corrections_are_kept BEFORE UPDATE ON nli_corrections
 BEGIN
@@ -120,6 +122,21 @@ CREATE TABLE review_retractions (
     source_type TEXT NOT NULL CHECK (source_type IN ('human', 'agent', 'code')),
     created_at TEXT NOT NULL
 ) STRICT;
+
+CREATE VIEW active_reviews AS
+SELECT * FROM nli_corrections
+WHERE NOT EXISTS (
+    SELECT 1 FROM review_retractions WHERE review_retractions.review_id = nli_corrections.review_id
+);
+
+-- The last word on each pair a model judged: what the metrics and the training count.
+CREATE VIEW current_reviews AS
+SELECT * FROM active_reviews AS review
+WHERE NOT EXISTS (
+    SELECT 1 FROM active_reviews AS later
+    WHERE later.pair_digest = review.pair_digest AND later.fingerprint = review.fingerprint
+        AND later.adapter = review.adapter AND later.seq > review.seq
+);
 
 -- How similar corrections are found: one vector for each review and model, refilled when the model changes.
 CREATE TABLE correction_vectors (

@@ -1,0 +1,40 @@
+"""What every operation works with, built once when the server starts."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from secrets import token_hex
+
+from lyra_mcp.settings import Settings
+from lyra_mcp.storage.database import Database
+from lyra_mcp.worker_client.client import WorkerClient
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    database: Database
+    worker: WorkerClient
+    clock: Callable[[], datetime]
+    new_id: Callable[[str], str]
+    chance: random.Random
+
+    def now(self) -> str:
+        """This moment in UTC, in a form that sorts as text."""
+        return self.clock().astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{token_hex(6)}"
+
+
+def build_services(settings: Settings) -> Services:
+    return Services(
+        settings=settings,
+        database=Database(settings.user_dir),
+        worker=WorkerClient(settings),
+        clock=lambda: datetime.now(UTC),
+        new_id=new_id,
+        chance=random.SystemRandom(),
+    )

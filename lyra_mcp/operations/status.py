@@ -1,0 +1,54 @@
+"""What works, what does not, and why."""
+
+from dataclasses import dataclass
+
+from lyra_mcp.errors import LyraError
+from lyra_mcp.operations.services import Services
+from lyra_mcp.storage import claims, corrections, edges
+from lyra_mcp.worker_client.process import WorkerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    state: str
+    schema_version: int
+    size_bytes: int
+    claims: int
+    reviews: int
+    corrections: int
+    unreviewed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    worker: WorkerStatus
+    database: DatabaseStatus
+    problems: list[str]
+
+
+async def read_status(services: Services) -> Status:
+    worker = await services.worker.status()
+    problems = [f"worker: {worker.problem}"] if worker.problem else []
+    try:
+        database = await _read_database(services)
+    except LyraError as error:
+        problems.append(str(error))
+        database = DatabaseStatus("unavailable", 0, 0, 0, 0, 0, 0)
+    return Status(worker, database, problems)
+
+
+async def _read_database(services: Services) -> DatabaseStatus:
+    async with services.database.transaction() as tx:
+        cursor = await tx.execute("PRAGMA user_version")
+        row = await cursor.fetchone()
+        assert row is not None
+        reviews_total, corrections_total = await corrections.count_reviews(tx)
+        return DatabaseStatus(
+            state="open",
+            schema_version=int(row[0]),
+            size_bytes=services.database.path.stat().st_size,
+            claims=await claims.count_claims(tx),
+            reviews=reviews_total,
+            corrections=corrections_total,
+            unreviewed=await edges.count_unreviewed(tx, claim_id=None),
+        )

@@ -1,0 +1,70 @@
+"""Resources: whole texts behind the handles that tools return."""
+
+import json
+from dataclasses import asdict
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+
+from lyra_mcp.domain.reliability import reliability_svg
+from lyra_mcp.errors import LyraError, NotFound
+from lyra_mcp.operations import calibration, claims
+from lyra_mcp.operations.services import Services
+
+Call = Context[Services, object]
+
+
+def register(server: MCPServer[Services]) -> None:
+    server.resource("claim://{claim_id}", title="Claim", mime_type="application/json")(read_claim)
+    server.resource("report://{evaluation_id}", title="Calibration report", mime_type="application/json")(read_report)
+    server.resource(
+        "report://{evaluation_id}/reliability.svg", title="Reliability diagram", mime_type="image/svg+xml"
+    )(read_reliability_diagram)
+
+
+async def read_claim(claim_id: str, call: Call) -> str:
+    """A claim with the whole texts of its evidence."""
+    try:
+        scored = await claims.open_claim(call.request_context.lifespan_context, claim_id)
+    except LyraError as error:
+        raise _resource_error(error) from error
+    edges = [
+        {
+            "edge_id": edge.edge_id,
+            "kind": edge.kind,
+            "text": edge.premise,
+            "source_url": edge.source_url or None,
+            "page_id": edge.page_id,
+            "label": edge.label,
+            "confidence": edge.confidence,
+            "label_source": edge.label_source,
+            "prediction": edge.prediction and asdict(edge.prediction),
+            "reviewed": edge.edge_id in scored.reviewed_edge_ids,
+            "blocked": edge.edge_id in scored.blocked_edge_ids,
+        }
+        for edge in scored.edges
+    ]
+    return _dump({**asdict(scored.claim), "score": asdict(scored.score), "edges": edges})
+
+
+async def read_report(evaluation_id: str, call: Call) -> str:
+    """One evaluation, with its bins."""
+    return _dump(await _report(evaluation_id, call))
+
+
+async def read_reliability_diagram(evaluation_id: str, call: Call) -> str:
+    """The reliability diagram of one evaluation."""
+    try:
+        report = await calibration.find_report(call.request_context.lifespan_context, evaluation_id)
+    except LyraError as error:
+        raise _resource_error(error) from error
+    return reliability_svg(report)
+
+
+def _resource_error(error: LyraError) -> ResourceError:
+    return ResourceNotFoundError(str(error)) if isinstance(error, NotFound) else ResourceError(str(error))
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=1)

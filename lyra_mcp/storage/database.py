@@ -1,0 +1,176 @@
+"""The one encrypted SQLite file of a user: opening, migrating, and one transaction at a time."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+import anyio
+import sqlite_vec
+from sqlcipher3 import dbapi2 as sqlite  # never the standard library's module beside it: its exceptions differ
+
+from lyra_mcp.errors import DiskFull, LyraError, StorageFailed
+
+Row = sqlite.Row
+Transaction = aiosqlite.Connection
+
+#: Pages kept decrypted in memory; with less, a scan of vectors decrypts the table again at every query.
+CACHE_KIB = 65_536
+BUSY_TIMEOUT_S = 5.0
+KEY_BYTES = 32
+
+
+def migrations() -> list[str]:
+    """The migration scripts in order; number n brings a database from version n - 1 to n."""
+    folder = files("schema") / "migrations"
+    return [path.read_text(encoding="utf-8") for path in sorted(folder.iterdir(), key=lambda path: path.name)]
+
+
+def translate(error: Exception) -> LyraError:
+    """What an error of the database means for the caller."""
+    text = str(error)
+    if "disk is full" in text or "No space left" in text:
+        return DiskFull("the disk is full and nothing was written; free some space and call again")
+    if "locked" in text or "busy" in text:
+        return StorageFailed("another process keeps the database locked; call again, or stop the other server")
+    if "readonly" in text or "read-only" in text or isinstance(error, PermissionError):
+        return StorageFailed("the data folder cannot be written; set LYRA_HOME to a folder you own")
+    if "not a database" in text:
+        return StorageFailed("the key does not fit the database; restore the key file that belongs to it")
+    return StorageFailed(f"the database failed ({type(error).__name__}); server_status() says what is wrong")
+
+
+class Database:
+    """One user's database, opened at first use so that a server starts whatever the disk is like."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._connection: aiosqlite.Connection | None = None
+        self._lock = anyio.Lock()
+
+    @property
+    def path(self) -> Path:
+        return self._folder / "lyra.db"
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Everything inside becomes true together and is on the disk afterwards, or nothing does.
+
+        A caller who leaves does not interrupt it: what was begun is finished or rolled back.
+
+        Raises:
+            DiskFull: nothing was written.
+            StorageFailed: the file cannot be opened, read or written.
+        """
+        with anyio.CancelScope(shield=True):
+            async with self._lock:
+                with _translated():
+                    connection = await self._open()
+                    await connection.execute("BEGIN IMMEDIATE")
+                try:
+                    with _translated():
+                        yield connection
+                        await connection.commit()
+                except BaseException:
+                    await connection.rollback()
+                    raise
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
+
+    async def _open(self) -> aiosqlite.Connection:
+        if self._connection is None:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Two servers may start at once: one of them makes the key and the tables, the other waits.
+            with (self._folder / "lyra.lock").open("w") as lock:
+                await anyio.to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
+                connection = aiosqlite.Connection(_connector(self.path, self._key()), 64)
+                await connection
+                try:
+                    await _migrate(connection)
+                    _refuse_plain_text(self.path)
+                except BaseException:
+                    await connection.close()
+                    raise
+            self._connection = connection
+        return self._connection
+
+    def _key(self) -> bytes:
+        path = self._folder / "lyra.key"
+        if path.exists():
+            return bytes.fromhex(path.read_text(encoding="ascii"))
+        if self.path.exists():
+            raise StorageFailed("the key file is missing beside the database; restore lyra.key from a backup")
+        key = secrets.token_bytes(KEY_BYTES)
+        partial = path.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(key.hex())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        return key
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Errors of the world become ours; a broken constraint is our own bug and stays what it is."""
+    try:
+        yield
+    except sqlite.IntegrityError:
+        raise
+    except (sqlite.DatabaseError, OSError) as error:
+        raise translate(error) from error
+
+
+def _connector(path: Path, key: bytes) -> Callable[[], Any]:
+    def connect() -> Any:
+        connection = sqlite.connect(str(path), isolation_level=None, timeout=BUSY_TIMEOUT_S)
+        connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
+        connection.execute("PRAGMA cipher_log_level = NONE")
+        connection.execute("SELECT count(*) FROM sqlite_master")  # a wrong key fails here
+        connection.enable_load_extension(True)
+        connection.load_extension(sqlite_vec.loadable_path())
+        connection.enable_load_extension(False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a reply promises that its review survives a power cut
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.row_factory = sqlite.Row
+        return connection
+
+    return connect
+
+
+async def _migrate(connection: aiosqlite.Connection) -> None:
+    scripts = migrations()
+    cursor = await connection.execute("PRAGMA user_version")
+    row = await cursor.fetchone()
+    assert row is not None
+    version = int(row[0])
+    if version > len(scripts):
+        raise StorageFailed(
+            f"the database has version {version} and this program knows {len(scripts)}; install the newer lyra-mcp"
+        )
+    for script in scripts[version:]:
+        try:
+            await connection.executescript(script)
+        except BaseException:
+            if connection.in_transaction:
+                await connection.rollback()
+            raise
+
+
+def _refuse_plain_text(path: Path) -> None:
+    """Several packages bring a module called sqlcipher3; one without encryption must not go unnoticed."""
+    with path.open("rb") as file:
+        if file.read(16).startswith(b"SQLite format 3"):
+            raise StorageFailed("the database is not encrypted; reinstall sqlcipher3 and restore a backup")
