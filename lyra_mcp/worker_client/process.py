@@ -1,13 +1,14 @@
 """The worker's life as the server sees it: started on first need, shared, watched, started again after a crash."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -20,6 +21,7 @@ from lyra_mcp.worker_client.spawn import (
     LOGS_HINT,
     REAL_WORKER,
     Command,
+    CrashLoop,
     check_installed,
     ending,
     last_words,
@@ -37,8 +39,6 @@ HEALTH_TIMEOUT_S = 5.0
 STATUS_TIMEOUT_S = 2.0
 POLL_S = 0.05
 
-CRASHES_MAX = 3
-CRASH_WINDOW_S = 60.0
 #: A worker that could not load its models is replaced after this time: somebody may have mended the cause.
 FAILED_RETRY_S = 30.0
 #: A worker told to leave has this long to do so.
@@ -80,7 +80,7 @@ class WorkerProcess:
         self._is_ready = False
         self._starting: asyncio.Task[None] | None = None
         self._child: subprocess.Popen[bytes] | None = None
-        self._crashes: deque[float] = deque(maxlen=CRASHES_MAX)
+        self._crashes = CrashLoop()
         self._problem: str | None = None
         #: Process id of the worker seen last in a state, and when it was first seen in it.
         self._warming_since: tuple[int, float] | None = None
@@ -106,13 +106,13 @@ class WorkerProcess:
         """Look at the worker again before the next request, because the last one failed."""
         self._is_ready = False
 
-    async def health(self) -> wire.Health:
+    async def health(self, *, timeout_s: float = HEALTH_TIMEOUT_S) -> wire.Health:
         """Ask the worker how it is; starts none.
 
         Raises:
             WorkerGone: there is none, it does not answer, or it speaks another protocol.
         """
-        health = await self.connection.ask("GET", "/health", wire.Health, timeout_s=HEALTH_TIMEOUT_S)
+        health = await self.connection.ask("GET", "/health", wire.Health, timeout_s=timeout_s)
         if health.protocol != wire.PROTOCOL:
             raise WorkerGone(
                 f"the running worker speaks protocol {health.protocol}, this server {wire.PROTOCOL}; "
@@ -142,14 +142,10 @@ class WorkerProcess:
             "embedding": named_model(self._settings.embedding_model),
         }
         try:
-            async with asyncio.timeout(STATUS_TIMEOUT_S):
-                health = await self.health()
+            health = await self.health(timeout_s=STATUS_TIMEOUT_S)
         except WorkerAbsent:
             is_starting = self._starting is not None and not self._starting.done()
             return WorkerStatus("warming" if is_starting else "stopped", models, problem=self._problem)
-        except TimeoutError:
-            problem = f"the worker did not answer within {STATUS_TIMEOUT_S:g} s"
-            return WorkerStatus("unreachable", models, problem=problem)
         except LyraError as error:
             return WorkerStatus("unreachable", models, problem=str(error))
         return WorkerStatus(
@@ -198,7 +194,7 @@ class WorkerProcess:
 
     async def _spawn(self) -> None:
         self._note_crash()
-        self._check_crash_loop()
+        self._crashes.check(self._clock())
         check_installed(self._command)
         # Nobody answers there, and nobody else may bind it while we hold the lock.
         self.socket.unlink(missing_ok=True)
@@ -214,18 +210,19 @@ class WorkerProcess:
                 self._child = None
 
     async def _wait_for_answer(self, child: subprocess.Popen[bytes]) -> None:
-        deadline = self._clock() + self._start_timeout_s
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._start_timeout_s
         while True:
             try:
                 await self.health()
             except WorkerAbsent as error:
-                if child.poll() is not None:
-                    self._crashes.append(self._clock())
+                if (returncode := child.poll()) is not None:
+                    self._crashes.note(self._clock())
                     raise WorkerGone(
-                        f"the worker {self._reason(child)}; correct that and call again; {LOGS_HINT}"
+                        f"the worker {self._reason(returncode)}; correct that and call again; {LOGS_HINT}"
                     ) from error
-                if self._clock() >= deadline:
-                    self._crashes.append(self._clock())
+                if loop.time() >= deadline:
+                    self._crashes.note(self._clock())
                     raise WorkerGone(
                         f"the worker did not listen within {self._start_timeout_s:g} s of its start; "
                         f"call again when the machine is less busy; {LOGS_HINT}"
@@ -250,3 +247,101 @@ class WorkerProcess:
             "--log-file": self._log,
         }
         return [f"{name}={value}" for name, value in options.items() if value is not None]
+
+    @property
+    def _log(self) -> Path:
+        """What the worker logs, in a file that it rotates itself."""
+        return self._settings.log_dir.expanduser().absolute() / f"worker-{self.socket.stem}.log"
+
+    @property
+    def _output(self) -> Path:
+        """What the process prints: mostly nothing, or why it could not start."""
+        return self._log.with_suffix(".out")
+
+    # Waiting
+
+    async def _wait_until_ready(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.worker_wait_s
+        while True:
+            try:
+                error = self._not_ready(await self.health())
+            except WorkerSilent as silent:
+                error = silent
+            except WorkerAbsent as absent:
+                raise self._ended() from absent
+            if error is None:
+                self._is_ready = True
+                return
+            if loop.time() >= deadline:
+                raise error
+            await asyncio.sleep(POLL_S)
+
+    def _not_ready(self, health: wire.Health) -> WorkerWarming | None:
+        """Return what to say if the worker stays like this, or nothing if it is ready.
+
+        Raises:
+            WorkerGone: it failed, and waiting does not help.
+        """
+        now = self._clock()
+        if health.state == "failed":
+            self._failed_for_s(health.pid)
+            raise WorkerGone(
+                f"the worker could not load its models: {health.problem}; correct that, and a call "
+                f"after {FAILED_RETRY_S:g} s tries again; {LOGS_HINT}"
+            )
+        if health.state == "ready":
+            self._warming_since = self._failed_since = None
+            return None
+        if self._warming_since is None or self._warming_since[0] != health.pid:
+            self._warming_since = (health.pid, now)
+        return WorkerWarming(
+            f"the models have been loading for {now - self._warming_since[1]:.0f} s; "
+            "call again in about 10 s; server_status shows when they are ready"
+        )
+
+    # Endings
+
+    def _ended(self) -> WorkerGone:
+        child = self._child
+        returncode = None if child is None else child.poll()
+        how = "ended" if returncode is None else self._reason(returncode)
+        return WorkerGone(f"the worker {how} while its models were loading; {NEXT_STEP}; {LOGS_HINT}")
+
+    def _reason(self, returncode: int) -> str:
+        words = last_words(self._output, self._log)
+        return f"{ending(returncode)}: {words}" if words else ending(returncode)
+
+    def _note_crash(self) -> None:
+        """Count the end of the worker that this server started last, unless it left in order."""
+        if self._child is None or (returncode := self._child.poll()) is None:
+            return
+        if returncode not in (0, -signal.SIGTERM):
+            self._crashes.note(self._clock())
+        self._child = None
+
+    def _failed_for_s(self, pid: int) -> float:
+        """How long this server has known that the worker `pid` failed, in seconds."""
+        if self._failed_since is None or self._failed_since[0] != pid:
+            self._failed_since = (pid, self._clock())
+        return self._clock() - self._failed_since[1]
+
+    async def _send_away(self, pid: int) -> None:
+        """End a worker that could not load its models, so that a new one can try."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                while True:
+                    await self.health()
+                    await asyncio.sleep(POLL_S)
+        except WorkerGone:
+            return
+        except TimeoutError as error:
+            raise WorkerGone(f"the worker failed and does not leave; end the process {pid} and call again") from error
+
+
+def _retrieve_error(task: asyncio.Task[None]) -> None:
+    """Mark a start's error as seen: its callers may all have left, and `status` shows it."""
+    if not task.cancelled():
+        task.exception()

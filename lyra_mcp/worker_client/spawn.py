@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from asyncio import get_running_loop, sleep
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from lyra_mcp.errors import DiskFull, StorageFailed, WorkerGone
 LOCK_POLL_S = 0.05
 LAST_WORDS_CHARS_MAX = 300
 LAST_WORDS_BYTES_READ = 8_192
+
+CRASHES_MAX = 3
+CRASH_WINDOW_S = 60.0
 
 LOGS_HINT = "the folder `logs` under LYRA_HOME has more"
 
@@ -37,6 +41,30 @@ REAL_WORKER = Command(
     (sys.executable, "-P", "-m", "ml_worker"),
     requires=("torch", "transformers", "peft", "sentence_transformers", "safetensors", "fastapi", "uvicorn"),
 )
+
+
+class CrashLoop:
+    """Keeps a worker that crashes again and again from being started for ever. Times are in seconds of one clock."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=CRASHES_MAX)
+
+    def note(self, now: float) -> None:
+        self._times.append(now)
+
+    def check(self, now: float) -> None:
+        """Refuse a start right after several crashes.
+
+        Raises:
+            WorkerGone: with the time to wait.
+        """
+        if len(self._times) < CRASHES_MAX:
+            return
+        if (wait_s := self._times[0] + CRASH_WINDOW_S - now) > 0:
+            raise WorkerGone(
+                f"the worker crashed {CRASHES_MAX} times within {CRASH_WINDOW_S:g} s and is not started for another "
+                f"{wait_s:.0f} s; find out why, then call again; {LOGS_HINT}"
+            )
 
 
 def check_installed(command: Command) -> None:
