@@ -9,6 +9,7 @@ from secrets import token_hex
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client.client import WorkerClient
+from lyra_mcp.worker_client.process import WorkerProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def build_services(settings: Settings) -> Services:
     return Services(
         settings=settings,
         database=Database(settings.user_dir),
-        worker=WorkerClient(settings),
+        worker=WorkerClient(WorkerProcess(settings)),
         clock=lambda: datetime.now(UTC),
         new_id=new_id,
         chance=random.SystemRandom(),

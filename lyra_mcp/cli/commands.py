@@ -1,0 +1,83 @@
+"""The commands of `lyra-mcp`; without one it serves over stdio."""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+from pydantic import ValidationError
+
+from lyra_mcp.errors import LyraError
+from lyra_mcp.operations.services import Services, build_services
+from lyra_mcp.operations.status import read_status
+from lyra_mcp.settings import Settings
+from lyra_mcp.version import VERSION
+
+app = typer.Typer(
+    help="An MCP server that learns from being corrected.", no_args_is_help=False, pretty_exceptions_enable=False
+)
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command()
+def serve() -> None:
+    """Serve MCP over standard input and output, as a host such as Claude starts it."""
+    from lyra_mcp.app import build_server  # noqa: PLC0415 - the other commands need no MCP
+
+    # Standard output belongs to MCP; what a person should read goes to standard error.
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    build_server(_settings()).run("stdio")
+
+
+@app.command()
+def status(as_json: T = TypeVar("T")
+
+AsJson = False) -> None:
+    """Say what works, what does not, and why."""
+    outcome = _run(read_status)
+    if as_json:
+        print(json.dumps({"version": VERSION, **asdict(outcome)}, default=lambda value: value.model_dump()))
+        return
+    print(f"lyra-mcp {VERSION}")
+    print(f"worker    {outcome.worker.state}" + (f", {outcome.worker.device}" if outcome.worker.device else ""))
+    stored = outcome.database
+    print(f"database  {stored.state}, {stored.claims} claims, {stored.reviews} reviews, {stored.corrections} corrections")
+    for problem in outcome.problems:
+        print(f"problem   {problem}")
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            name = "_".join(["LYRA", *(str(part).upper() for part in problem["loc"])])
+            print(f"E_INVALID: {name}: {problem['msg']}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def _run(operation: Callable[[Services], Awaitable[T]]) -> T:
+    async def run() -> T:
+        services = build_services(_settings())
+        try:
+            return await operation(services)
+        finally:
+            await services.worker.close()
+            await services.database.close()
+
+    try:
+        return asyncio.run(run())
+    except LyraError as error:
+        _fail(error)
+
+
+def _fail(error: LyraError) -> NoReturn:
+    print(error, file=sys.stderr)
+    raise SystemExit(1) from error
