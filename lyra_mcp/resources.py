@@ -50,16 +50,19 @@ async def read_claim(claim_id: str, call: Call) -> str:
 
 async def read_report(evaluation_id: str, call: Call) -> str:
     """One evaluation, with its bins."""
-    return _dump(await _report(evaluation_id, call))
+    return _dump(asdict(await _find(evaluation_id, call)))
 
 
 async def read_reliability_diagram(evaluation_id: str, call: Call) -> str:
     """The reliability diagram of one evaluation."""
+    return reliability_svg(calibration.report_of(await _find(evaluation_id, call)))
+
+
+async def _find(evaluation_id: str, call: Call) -> Evaluation:
     try:
-        report = await calibration.find_report(call.request_context.lifespan_context, evaluation_id)
+        return await calibration.find_evaluation(call.request_context.lifespan_context, evaluation_id)
     except LyraError as error:
         raise _resource_error(error) from error
-    return reliability_svg(report)
 
 
 def _resource_error(error: LyraError) -> ResourceError:

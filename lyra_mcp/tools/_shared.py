@@ -1,9 +1,9 @@
 """What the tools' results and parameters have in common."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from lyra_mcp.domain.edges import Triple
 from lyra_mcp.operations.services import Services
@@ -24,9 +24,18 @@ class Result(BaseModel):
 
 
 class Answer(Result):
-    """A whole answer: it ends with what a good agent would do now."""
+    """A whole answer: it ends with what a good agent would do now, and leaves out what does not apply."""
 
     next_step: str = ""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in serialise(self).items()
+            if value is not None or fields[name].is_required()
+        }
 
 
 class PerLabel(Result):
