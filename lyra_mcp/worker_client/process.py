@@ -264,6 +264,7 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.worker_wait_s
         while True:
+            error: WorkerWarming | WorkerSilent | None
             try:
                 error = self._not_ready(await self.health())
             except WorkerSilent as silent:
