@@ -11,7 +11,11 @@ def register(server: MCPServer[Services]) -> None:
 
 def correction_session(count: str = "10", topic: str = "") -> str:
     """Go through the next edges worth a look, one by one, with a person."""
-    about = f" Only claims about {topic} matter today: find them with get_claims(query=...) and pass claim_id." if topic else ""
+    about = (
+        f" Only claims about {topic} matter today: find them with get_claims(query=...) and pass claim_id."
+        if topic
+        else ""
+    )
     return f"""\
 Let us check what Lyra believes. Call review_queue(limit={count}).{about}
 

@@ -18,9 +18,9 @@ Call = Context[Services, object]
 def register(server: MCPServer[Services]) -> None:
     server.resource("claim://{claim_id}", title="Claim", mime_type="application/json")(read_claim)
     server.resource("report://{evaluation_id}", title="Calibration report", mime_type="application/json")(read_report)
-    server.resource(
-        "report://{evaluation_id}/reliability.svg", title="Reliability diagram", mime_type="image/svg+xml"
-    )(read_reliability_diagram)
+    server.resource("report://{evaluation_id}/reliability.svg", title="Reliability diagram", mime_type="image/svg+xml")(
+        read_reliability_diagram
+    )
 
 
 async def read_claim(claim_id: str, call: Call) -> str:

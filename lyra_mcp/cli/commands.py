@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, NoReturn, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -37,18 +37,16 @@ def serve() -> None:
 
 
 @app.command()
-def status(as_json: T = TypeVar("T")
-
-AsJson = False) -> None:
+def status(as_json: AsJson = False) -> None:
     """Say what works, what does not, and why."""
     outcome = _run(read_status)
     if as_json:
         print(json.dumps({"version": VERSION, **asdict(outcome)}, default=lambda value: value.model_dump()))
         return
     print(f"lyra-mcp {VERSION}")
-    print(f"worker    {outcome.worker.state}" + (f", {outcome.worker.device}" if outcome.worker.device else ""))
+    print(f"worker    {outcome.worker.state}")
     stored = outcome.database
-    print(f"database  {stored.state}, {stored.claims} claims, {stored.reviews} reviews, {stored.corrections} corrections")
+    print(f"database  {stored.state}: {stored.claims} claims, {stored.reviews} reviews, {stored.corrections} corrections")
     for problem in outcome.problems:
         print(f"problem   {problem}")
 
@@ -75,9 +73,7 @@ def _run(operation: Callable[[Services], Awaitable[T]]) -> T:
     try:
         return asyncio.run(run())
     except LyraError as error:
-        _fail(error)
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from error
 
 
-def _fail(error: LyraError) -> NoReturn:
-    print(error, file=sys.stderr)
-    raise SystemExit(1) from error

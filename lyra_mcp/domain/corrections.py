@@ -23,6 +23,8 @@ class Review:
     source_type: SourceType
     selected_by: SelectedBy
     selection_probability: float | None
+    #: Of the edge; see `lyra_mcp.domain.reviews`.
+    audit_draw: float
     created_at: str
 
 

@@ -2,16 +2,14 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
+from dataclasses import dataclass, replace
 import anyio
 from pydantic import TypeAdapter
 
 from lyra_mcp.domain.calibration import Fit, cross_validate, is_degraded
 from lyra_mcp.domain.corrections import Review
 from lyra_mcp.domain.edges import logits_of, softmax
-from lyra_mcp.domain.reviews import AuditMember, audit_threshold, audit_weights
+from lyra_mcp.domain.reviews import Reviewed, audit_weights
 from lyra_mcp.domain.statistics import Report, Sample
 from lyra_mcp.domain.statistics import evaluate as measure
 from lyra_mcp.errors import Conflict, NotFound, TooFewReviews
@@ -72,17 +70,22 @@ async def evaluate(services: Services, *, adapter: str | None, since: str | None
         reviews = await corrections.list_current_reviews(
             tx, fingerprint=current.model.fingerprint, adapter=current.model.adapter, since=since
         )
-        weights = await _audit_weights(services, tx, current.model, reviews)
+        unreviewed = await edges.list_unreviewed_draws(
+            tx, fingerprint=current.model.fingerprint, adapter=current.model.adapter
+        )
         [*before] = await calibrations.list_evaluations(tx, limit=1)
     samples = [_sample(review, temperature=current.temperature) for review in reviews]
+    weights = audit_weights([Reviewed(review.audit_draw, review.selected_by) for review in reviews], unreviewed)
     audited = [
-        Sample(sample.probabilities, sample.gold, weights[review.review_id])
-        for review, sample in zip(reviews, samples, strict=True)
-        if review.review_id in weights
+        replace(sample, weight=weight.weight)
+        for sample, weight in zip(samples, weights or [None] * len(samples), strict=True)
+        if weight
     ]
     all_reviews = await anyio.to_thread.run_sync(_measure, samples)
     audit_sample = await anyio.to_thread.run_sync(_measure, audited) if audited else None
-    in_sample = sum(bool(current.calibration and review.seq <= current.calibration.review_seq_max) for review in reviews)
+    in_sample = sum(
+        bool(current.calibration and review.seq <= current.calibration.review_seq_max) for review in reviews
+    )
     evaluation = Evaluation(
         seq=0,
         evaluation_id=services.new_id("eval"),
@@ -247,24 +250,6 @@ async def _target(tx: Transaction, current: Current, version: int | None) -> int
     return version
 
 
-async def _audit_weights(
-    services: Services, tx: Transaction, model: ServedModel, reviews: Sequence[Review]
-) -> dict[str, float]:
-    """Weight of each review that belongs to the random audit sample; empty when there is no honest estimate."""
-    threshold = audit_threshold(services.settings.audit_share, await corrections.largest_audited_draw(tx))
-    draws = await corrections.find_audit_draws(tx, [review.edge_id for review in reviews]) if reviews else {}
-    members = [
-        AuditMember(review.review_id, review.selected_by)
-        for review in reviews
-        if draws.get(review.edge_id, 1.0) <= threshold
-    ]
-    total = await edges.count_audit_members(
-        tx, threshold=threshold, fingerprint=model.fingerprint, adapter=model.adapter
-    )
-    weights = audit_weights(members, members_total=total, threshold=threshold)
-    return {} if weights is None else weights
-
-
 def _sample(review: Review, *, temperature: float) -> Sample:
     probabilities = softmax(logits_of(review.prediction.probabilities), temperature)
     return Sample(probabilities, LABELS.index(review.correct_label))
@@ -276,8 +261,3 @@ def _measure(samples: Sequence[Sample]) -> Report:
 
 def _cross_validate(samples: Sequence[Sample], temperature: float) -> Fit:
     return cross_validate(samples, temperature, chance=random.Random(0))  # noqa: S311 - likewise
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    dumped: dict[str, Any] = _REPORT.dump_python(report, mode="json")
-    return dumped

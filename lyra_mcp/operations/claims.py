@@ -62,9 +62,7 @@ async def add_evidence(
     return replace(scored, edges=shown)
 
 
-async def _known_claim(
-    services: Services, *, claim: str | None, claim_id: str | None
-) -> tuple[Claim | None, str]:
+async def _known_claim(services: Services, *, claim: str | None, claim_id: str | None) -> tuple[Claim | None, str]:
     if (claim is None) == (claim_id is None):
         raise Invalid("give either claim (a sentence) or claim_id (from get_claims), not both and not neither")
     if claim_id is None:
@@ -113,7 +111,9 @@ async def _store(
     known = await edges.find_edge_between(tx, claim_id, fragment.fragment_id, new.kind)
     if known is not None:
         return known.edge_id
-    edge = _new_edge(services, claim_id=claim_id, claim_text=claim_text, fragment=fragment, kind=new.kind, judged=judged)
+    edge = _new_edge(
+        services, claim_id=claim_id, claim_text=claim_text, fragment=fragment, kind=new.kind, judged=judged
+    )
     await edges.insert_edge(tx, edge, created_at=at)
     return edge.edge_id
 
@@ -181,9 +181,7 @@ async def set_status(
         raise NotFound(f"no claim {claim_id!r}; get_claims(include_rejected=true) lists claims")
     if claim.status == status:
         raise Conflict(f"claim {claim_id!r} is {status} already; get_claims(claim_id=...) shows it")
-    await claims.update_status(
-        tx, claim_id, status, reason=reason, source_type=source_type, created_at=services.now()
-    )
+    await claims.update_status(tx, claim_id, status, reason=reason, source_type=source_type, created_at=services.now())
     return (await _scored(tx, claim_id)).score
 
 
@@ -196,7 +194,12 @@ async def _scored(tx: Transaction, claim_id: str) -> ScoredClaim:
     claim = await claims.find_claim(tx, claim_id)
     assert claim is not None, "the caller has looked it up in this transaction"
     rules = [
-        Rule(rule.rule_id, Pattern(rule.pattern.removeprefix("*."), rule.pattern.startswith("*.")), rule.decision, rule.seq)
+        Rule(
+            rule.rule_id,
+            Pattern(rule.pattern.removeprefix("*."), rule.pattern.startswith("*.")),
+            rule.decision,
+            rule.seq,
+        )
         for rule in await domain_rules.list_active_rules(tx)
     ]
     found = await edges.list_edges_of_claim(tx, claim_id)

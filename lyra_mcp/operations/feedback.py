@@ -216,6 +216,7 @@ async def _review(
         source_type=source_type,
         selected_by=selected_by,
         selection_probability=probability,
+        audit_draw=edge.audit_draw,
         created_at=services.now(),
     )
 

@@ -105,9 +105,7 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
             )
             for index, digest in enumerate(digests)
         ]
-    server = Server(
-        served.base_model, served.fingerprint, reply.served_by.adapter, version, reply.served_by.device
-    )
+    server = Server(served.base_model, served.fingerprint, reply.served_by.adapter, version, reply.served_by.device)
     return Judged(judged, server, degraded_reason="")
 
 
@@ -147,9 +145,7 @@ async def _judged_pair(
     return JudgedPair(digest, label, confidence, prediction, calibrated, remembered, vector)
 
 
-async def _similar(
-    tx: Transaction, services: Services, prediction: Prediction, vector: bytes
-) -> Remembered | None:
+async def _similar(tx: Transaction, services: Services, prediction: Prediction, vector: bytes) -> Remembered | None:
     near = await corrections.find_nearest_correction(
         tx, fingerprint=prediction.fingerprint, adapter=prediction.adapter, vector=vector
     )

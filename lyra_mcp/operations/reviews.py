@@ -35,6 +35,7 @@ async def next_reviews(
             limit=limit,
             audit_share=services.settings.audit_share,
             audit_threshold=await corrections.largest_audited_draw(tx),
+            offered_before=await corrections.count_offers(tx),
         )
         for offer in offers:
             await corrections.insert_offer(

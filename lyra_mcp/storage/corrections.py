@@ -28,6 +28,7 @@ def _review(row: Row) -> Review:
         source_type=row["source_type"],
         selected_by=row["selected_by"],
         selection_probability=row["selection_probability"],
+        audit_draw=row["audit_draw"],
         created_at=row["created_at"],
     )
 
@@ -39,8 +40,8 @@ async def insert_review(tx: Transaction, review: Review, edge: Edge) -> None:
         "INSERT INTO nli_corrections (review_id, edge_id, claim_id, pair_digest, premise, hypothesis, source_url,"
         " domain, page_id, predicted_label, predicted_confidence, predicted_probabilities, base_model, fingerprint,"
         " adapter, calibration_version, truncated, previous_label, correct_label, is_correction, reason, source_type,"
-        " selected_by, selection_probability, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " selected_by, selection_probability, audit_draw, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             review.review_id,
             review.edge_id,
@@ -66,6 +67,7 @@ async def insert_review(tx: Transaction, review: Review, edge: Edge) -> None:
             review.source_type,
             review.selected_by,
             review.selection_probability,
+            review.audit_draw,
             review.created_at,
         ),
     )
@@ -121,15 +123,6 @@ async def list_current_reviews(
         (fingerprint, adapter, since or ""),
     )
     return [_review(row) for row in await cursor.fetchall()]
-
-
-async def find_audit_draws(tx: Transaction, edge_ids: Sequence[str]) -> dict[str, float]:
-    marks = ", ".join("?" * len(edge_ids))
-    cursor = await tx.execute(
-        f"SELECT edge_id, audit_draw FROM edges WHERE edge_id IN ({marks})",  # noqa: S608 - only marks
-        tuple(edge_ids),
-    )
-    return {row["edge_id"]: row["audit_draw"] for row in await cursor.fetchall()}
 
 
 async def find_newest_review(tx: Transaction, *, adapter: str | None) -> Review | None:
@@ -203,11 +196,17 @@ async def find_offer(tx: Transaction, edge_id: str) -> tuple[SelectedBy, float |
     return row and (row[0], row[1])
 
 
+async def count_offers(tx: Transaction) -> int:
+    cursor = await tx.execute("SELECT count(*) FROM review_offers")
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def largest_audited_draw(tx: Transaction) -> float:
     """The largest draw the random route has offered; 0 before the first."""
     cursor = await tx.execute(
-        "SELECT coalesce(max(audit_draw), 0) FROM review_offers JOIN edges USING (edge_id)"
-        " WHERE selected_by = 'random'"
+        "SELECT coalesce(max(audit_draw), 0) FROM review_offers JOIN edges USING (edge_id) WHERE selected_by = 'random'"
     )
     row = await cursor.fetchone()
     assert row is not None

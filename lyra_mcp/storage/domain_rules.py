@@ -44,9 +44,7 @@ async def insert_rule(
     )
 
 
-async def clear_rules(
-    tx: Transaction, pattern: str, *, reason: str, source_type: SourceType, created_at: str
-) -> int:
+async def clear_rules(tx: Transaction, pattern: str, *, reason: str, source_type: SourceType, created_at: str) -> int:
     """Deactivate every rule with exactly this pattern; returns how many there were."""
     cursor = await tx.execute("UPDATE domain_rules SET is_active = 0 WHERE pattern = ? AND is_active = 1", (pattern,))
     await tx.execute(

@@ -152,12 +152,11 @@ async def count_unreviewed(tx: Transaction, *, claim_id: str | None) -> int:
     return int(row[0])
 
 
-async def count_audit_members(tx: Transaction, *, threshold: float, fingerprint: str, adapter: str) -> int:
-    """NLI edges of one model whose draw puts them into the audit sample."""
+async def list_unreviewed_draws(tx: Transaction, *, fingerprint: str, adapter: str) -> list[float]:
+    """Audit draws of the NLI edges one model judged and nobody has reviewed."""
     cursor = await tx.execute(
-        "SELECT count(*) FROM edges WHERE kind = 'nli' AND audit_draw < ? AND fingerprint = ? AND adapter = ?",
-        (threshold, fingerprint, adapter),
+        """SELECT audit_draw FROM edges WHERE kind = 'nli' AND fingerprint = ? AND adapter = ?
+            AND NOT EXISTS (SELECT 1 FROM active_reviews WHERE active_reviews.pair_digest = edges.pair_digest)""",
+        (fingerprint, adapter),
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
+    return [row["audit_draw"] for row in await cursor.fetchall()]

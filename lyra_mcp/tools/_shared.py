@@ -12,9 +12,7 @@ from schema.vocabulary import LABELS
 #: The SDK hands this to a tool; it does not appear among the arguments.
 Call = Context[Services, object]
 
-Reason = Annotated[
-    str | None, Field(min_length=1, max_length=2_000, description="why; kept with the record")
-]
+Reason = Annotated[str | None, Field(min_length=1, max_length=2_000, description="why; kept with the record")]
 
 
 class Result(BaseModel):
@@ -32,9 +30,7 @@ class Answer(Result):
     def _leave_out_what_is_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields = type(self).model_fields
         return {
-            name: value
-            for name, value in serialise(self).items()
-            if value is not None or fields[name].is_required()
+            name: value for name, value in serialise(self).items() if value is not None or fields[name].is_required()
         }
 
 

@@ -14,9 +14,7 @@ from schema.wire import PAIRS_MAX, Text
 
 TITLE = "Add evidence"
 PROFILE = "core"
-ANNOTATIONS = ToolAnnotations(
-    read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-)
+ANNOTATIONS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 
 class NewEvidence(BaseModel):
@@ -83,7 +81,9 @@ def _edge(edge: Edge) -> StoredEdge:
 
 def _next_step(scored: ScoredClaim) -> str:
     if scored.claim.status == "rejected":
-        return "This claim is rejected and its evidence does not count; feedback(action='claim_restore') brings it back."
+        return (
+            "This claim is rejected and its evidence does not count; feedback(action='claim_restore') brings it back."
+        )
     if any(edge.prediction and edge.prediction.truncated for edge in scored.edges):
         return "Some fragments were cut at the model's limit: add the passages that matter instead."
     if scored.blocked_edge_ids:

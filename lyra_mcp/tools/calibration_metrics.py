@@ -129,7 +129,9 @@ class CalibrationAnswer(Answer):
 async def calibration_metrics(
     call: Call,
     action: ActionName,
-    adapter: Annotated[str | None, Field(description="only this adapter; 'base' for none; default: reviewed last")] = None,
+    adapter: Annotated[
+        str | None, Field(description="only this adapter; 'base' for none; default: reviewed last")
+    ] = None,
     since: Annotated[
         str | None, Field(pattern=r"^\d{4}-\d\d-\d\d([T ].*)?$", description="ISO 8601, UTC; only what is newer")
     ] = None,

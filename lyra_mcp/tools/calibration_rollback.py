@@ -14,9 +14,7 @@ from lyra_mcp.tools._shared import Answer, Call, Reason, services
 
 TITLE = "Roll calibration back"
 PROFILE = "core"
-ANNOTATIONS = ToolAnnotations(
-    read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False
-)
+ANNOTATIONS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
 
 
 class RollbackAnswer(Answer):

@@ -13,9 +13,7 @@ from schema.vocabulary import ClaimStatus, EdgeKind, Label
 
 TITLE = "Get claims"
 PROFILE = "core"
-ANNOTATIONS = ToolAnnotations(
-    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-)
+ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 #: Evidence is shown as a preview; the resource claim://{id} has the whole texts.
 PREVIEW_CHARS = 400
 

@@ -13,9 +13,7 @@ from schema.wire import PAIRS_MAX, Pair
 
 TITLE = "Judge pairs"
 PROFILE = "core"
-ANNOTATIONS = ToolAnnotations(
-    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-)
+ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 
 class Corrected(Result):

@@ -10,9 +10,7 @@ from lyra_mcp.version import VERSION
 
 TITLE = "Server status"
 PROFILE = "core"
-ANNOTATIONS = ToolAnnotations(
-    read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False
-)
+ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 
 
 class Models(Result):

@@ -103,6 +103,7 @@ CREATE TABLE nli_corrections (
     source_type TEXT NOT NULL CHECK (source_type IN ('human', 'agent', 'code')),
     selected_by TEXT NOT NULL CHECK (selected_by IN ('uncertain', 'random', 'choice')),
     selection_probability REAL CHECK (selection_probability > 0 AND selection_probability <= 1),
+    audit_draw REAL NOT NULL CHECK (audit_draw >= 0 AND audit_draw < 1),
     created_at TEXT NOT NULL,
     CHECK (is_correction = (correct_label <> predicted_label))
 ) STRICT;

@@ -86,7 +86,9 @@ async def test_a_socket_that_a_dead_worker_left_behind_is_replaced(server, journ
 async def test_the_lock_of_a_dead_server_keeps_nobody_out(server, journal):
     process = server()
     process.socket.parent.mkdir(mode=0o700)
-    code = "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); input()"
+    code = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); input()"
+    )
     lock = f"{process.socket}.spawn"
     holder = subprocess.Popen([sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     holder.stdout.readline()
