@@ -1,6 +1,8 @@
 """The reliability diagram as one self-contained SVG: how often the model was right at each confidence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from lyra_mcp.domain.statistics import Bin, Report
@@ -33,10 +35,10 @@ def reliability_svg(report: Report) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"',
         f'     width="{_WIDTH}" height="{_HEIGHT}" aria-labelledby="reliability-title reliability-description">',
-        _tag("title", f"Reliability diagram of {_reviews(report.n)}", id="reliability-title"),
-        _tag("desc", _description(report), id="reliability-description"),
-        _tag("style", _STYLE),
-        _rect("page", 0, 0, _WIDTH, _HEIGHT, rx=8),
+        _tag("title", {"id": "reliability-title"}, f"Reliability diagram of {_reviews(report.n)}"),
+        _tag("desc", {"id": "reliability-description"}, _description(report)),
+        _tag("style", {}, _STYLE),
+        _rect("page", 0, 0, _WIDTH, _HEIGHT, {"rx": 8}),
         *_heading(report),
         *_grid(),
         *(part for index, row in enumerate(report.bins) if row.n for part in _bar(index, row, len(report.bins))),
@@ -47,24 +49,28 @@ def reliability_svg(report: Report) -> str:
     return "\n".join(parts)
 
 
-def _tag(name: str, content: str | None = None, **attributes: str | float) -> str:
+def _tag(name: str, attributes: Mapping[str, str | float], content: str | None = None) -> str:
     written = "".join(
-        f" {key.replace('_', '-')}={quoteattr(value if isinstance(value, str) else f'{value:.6g}')}"
-        for key, value in attributes.items()
+        f" {key}={quoteattr(value if isinstance(value, str) else f'{value:.8g}')}" for key, value in attributes.items()
     )
     return f"<{name}{written}/>" if content is None else f"<{name}{written}>{escape(content)}</{name}>"
 
 
-def _rect(kind: str, x: float, y: float, width: float, height: float, **attributes: str | float) -> str:
-    return _tag("rect", **{"class": kind, "x": x, "y": y, "width": width, "height": height, **attributes})
+def _rect(
+    kind: str, x: float, y: float, width: float, height: float, more: Mapping[str, str | float] = MappingProxyType({})
+) -> str:
+    return _tag("rect", {"class": kind, "x": x, "y": y, "width": width, "height": height, **more})
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    return _tag("line", **{"class": kind, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
+    return _tag("line", {"class": kind, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
 
 
-def _text(kind: str, content: str, x: float, y: float, anchor: str = "start", **attributes: str) -> str:
-    return _tag("text", content, **{"class": kind, "x": x, "y": y, "text_anchor": anchor, **attributes})
+def _text(
+    kind: str, content: str, x: float, y: float, anchor: Literal["start", "middle", "end"] = "start", turn: float = 0.0
+) -> str:
+    place: dict[str, str | float] = {"transform": f"rotate({turn:g} {x:g} {y:g})"} if turn else {}
+    return _tag("text", {"class": kind, "x": x, "y": y, "text-anchor": anchor, **place}, content)
 
 
 def _y(share: float) -> float:
@@ -115,8 +121,7 @@ def _grid() -> list[str]:
             _text("quiet", f"{share:.1f}", _LEFT - 8, _y(share) + 4, "end"),
             _text("quiet", f"{share:.1f}", _LEFT + _SIDE * share, _y(0.0) + 16, "middle"),
         ]
-    middle = _y(0.5)
-    return [*parts, _text("ink", "share that was right", 18, middle, "middle", transform=f"rotate(-90 18 {middle:g})")]
+    return [*parts, _text("ink", "share that was right", 18, _y(0.5), "middle", turn=-90)]
 
 
 def _bar(index: int, row: Bin, count: int) -> list[str]:
@@ -128,16 +133,16 @@ def _bar(index: int, row: Bin, count: int) -> list[str]:
     low, high = sorted((accuracy, confidence))
     hint = f"said {confidence:.0%}, was right {accuracy:.0%} of {_reviews(row.n)}"
     numbers: dict[str, str | float] = {
-        "data_bin": str(index),
-        "data_accuracy": repr(accuracy),
-        "data_confidence": repr(confidence),
-        "data_n": str(row.n),
+        "data-bin": index,
+        "data-accuracy": repr(accuracy),
+        "data-confidence": repr(confidence),
+        "data-n": row.n,
     }
     return [
-        _rect("bar", x, _y(accuracy), width, _SIDE * accuracy, **numbers),
-        # On top, so that pointing anywhere at the column shows the hint; the gap alone is coloured.
+        _rect("bar", x, _y(accuracy), width, _SIDE * accuracy, numbers),
         _rect("over" if confidence > accuracy else "under", x, _y(high), width, _SIDE * (high - low)),
-        f'<g class="hint">{_tag("title", hint)}{_rect("clear", x, _TOP, width, _SIDE)}</g>',
+        # Invisible and on top, so that pointing anywhere at the column shows the hint.
+        f"<g>{_tag('title', {}, hint)}{_rect('clear', x, _TOP, width, _SIDE)}</g>",
     ]
 
 
@@ -150,7 +155,7 @@ def _histogram(bins: Sequence[Bin]) -> list[str]:
             x, width = _column(index, len(bins))
             height = _COUNTS_HEIGHT * row.n / most
             parts += [
-                _rect("count", x, bottom - height, width, height, data_count=str(row.n)),
+                _rect("count", x, bottom - height, width, height, {"data-count": row.n}),
                 _text("quiet", f"{row.n:,}", x + width / 2, bottom - height - 4, "middle"),
             ]
     caption = "the model's confidence, and how many reviews lie in each bin"

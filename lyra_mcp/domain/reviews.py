@@ -13,7 +13,10 @@ Strategy = Literal["mixed", "uncertain", "random"]
 
 #: An edge counts as this much less uncertain for every edge of its claim that goes before it.
 _CLAIM_SPREAD = 0.2
-_RANDOM_WHY = "Drawn at random, like a spot check: such reviews show how often the model is right over all edges."
+_RANDOM_WHY = (
+    "Drawn at random, like a spot check: such reviews show how often the model is right over all edges, "
+    "and a confirmation counts as much as a correction."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,8 @@ def choose(
 ) -> list[Offer]:
     """Choose at most `limit` edges to review, no pair of texts twice.
 
-    The audit sample is every edge with a draw below the larger of `audit_share` and `audit_threshold` (the largest
-    draw ever offered at random). `random` takes edges in the order of their draws, through the audit sample and
+    The audit sample is every edge with a draw up to tau, the larger of `audit_share` and `audit_threshold` (the
+    largest draw ever offered at random). `random` takes edges in the order of their draws, through the audit sample and
     beyond; `uncertain` takes edges outside it, smallest margin first, balanced over labels and claims; `mixed` is
     `uncertain` with every fifth slot from the audit sample, and fills up from one where the other has run out.
     `offered_before` continues the count of slots over calls, so that calls of one edge reach the fifth slot too.
@@ -78,13 +81,13 @@ def choose(
     if strategy == "random":
         drawn = _first_of_each_pair(by_draw, limit)
         return [_random_offer(edge, max([tau, *(edge.audit_draw for edge in drawn)])) for edge in drawn]
-    uncertain = _balanced([edge for edge in by_draw if edge.audit_draw >= tau])
+    uncertain = _balanced([edge for edge in by_draw if edge.audit_draw > tau])
     if strategy == "uncertain":
         return [_uncertain_offer(edge) for edge in _first_of_each_pair(uncertain, limit)]
-    members = [edge for edge in by_draw if edge.audit_draw < tau]
+    members = [edge for edge in by_draw if edge.audit_draw <= tau]
     slots = [_is_random_slot(offered_before + index, random_share) for index in range(limit)]
     return [
-        _random_offer(edge, tau) if edge.audit_draw < tau else _uncertain_offer(edge)
+        _random_offer(edge, tau) if edge.audit_draw <= tau else _uncertain_offer(edge)
         for edge in _interleaved(members, uncertain, slots)
     ]
 
