@@ -134,8 +134,8 @@ def _verdict(temperature: float, gain_low: float) -> tuple[bool, str]:
     if temperature in {TEMPERATURE_MIN, TEMPERATURE_MAX}:
         # Ten right answers would otherwise make every confidence 1.
         return False, (
-            f"not kept: no best temperature exists between {TEMPERATURE_MIN} and {TEMPERATURE_MAX}, because the reviews "
-            "show only right answers or no skill at all; review more edges of all kinds"
+            f"not kept: no best temperature exists between {TEMPERATURE_MIN} and {TEMPERATURE_MAX}, because the "
+            "reviews show only right answers or no skill at all; review more edges of all kinds"
         )
     if gain_low > 0.0:
         return True, "kept: on reviews it was not fitted on, the likelihood is better beyond the doubt of chance"

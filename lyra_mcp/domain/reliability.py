@@ -1,6 +1,9 @@
 """The reliability diagram as one self-contained SVG: how often the model was right at each confidence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
+from xml.sax.saxutils import escape, quoteattr
 
 from lyra_mcp.domain.statistics import Bin, Report
 
@@ -8,14 +11,13 @@ _WIDTH, _HEIGHT = 480, 590
 #: The square of the diagram, and the histogram of counts below it, in pixels.
 _LEFT, _TOP, _SIDE = 64, 72, 384
 _COUNTS_TOP, _COUNTS_HEIGHT = 490, 56
-#: A bar and the gap on it need a pixel of air on either side.
 _AIR = 1.5
 
 _STYLE = """
 .page { fill: #ffffff } .ink { fill: #1f2430 } .quiet { fill: #5c6475 } .grid { stroke: #d9dde5 }
 .bar { fill: #2f6fb7 } .over { fill: #c8502c; fill-opacity: .30; stroke: #c8502c }
 .under { fill: #2b8a5b; fill-opacity: .28; stroke: #2b8a5b } .count { fill: #8b95a8 }
-.diagonal { stroke: #5c6475; stroke-dasharray: 5 4 }
+.clear { fill: transparent } .diagonal { stroke: #5c6475; stroke-width: 1.5; stroke-dasharray: 5 4 }
 text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif } .title { font-size: 16px; font-weight: 600 }
 @media (prefers-color-scheme: dark) {
 .page { fill: #14171d } .ink { fill: #e8ebf1 } .quiet { fill: #a3abba } .grid { stroke: #333a47 }
@@ -28,34 +30,57 @@ text { font: 12px system-ui, -apple-system, "Segoe UI", sans-serif } .title { fo
 def reliability_svg(report: Report) -> str:
     """Draw accuracy per bin against the diagonal, the gap to the mean confidence, and how many samples each bin holds.
 
-    Bars carry `data-bin`, `data-accuracy`, `data-confidence` and `data-n`, so that a reader or a test finds the numbers.
+    Bars carry `data-bin`, `data-accuracy`, `data-confidence` and `data-n`: a reader or a test finds the numbers.
     """
-    filled = [(index, row) for index, row in enumerate(report.bins) if row.n]
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}" '
-        'role="img" aria-labelledby="reliability-title reliability-description">',
-        f'<title id="reliability-title">Reliability diagram of {_reviews(report.n)}</title>',
-        f'<desc id="reliability-description">{_description(report)}</desc>',
-        f"<style>{_STYLE}</style>",
-        f'<rect class="page" width="{_WIDTH}" height="{_HEIGHT}" rx="8"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"',
+        f'     width="{_WIDTH}" height="{_HEIGHT}" aria-labelledby="reliability-title reliability-description">',
+        _tag("title", {"id": "reliability-title"}, f"Reliability diagram of {_reviews(report.n)}"),
+        _tag("desc", {"id": "reliability-description"}, _description(report)),
+        _tag("style", {}, _STYLE),
+        _rect("page", 0, 0, _WIDTH, _HEIGHT, {"rx": 8}),
         *_heading(report),
         *_grid(),
-        *(part for index, row in filled for part in _bar(index, row)),
-        f'<line class="diagonal" x1="{_LEFT}" y1="{_y(0.0):g}" x2="{_LEFT + _SIDE}" y2="{_y(1.0):g}" stroke-width="1.5"/>',
+        *(part for index, row in enumerate(report.bins) if row.n for part in _bar(index, row, len(report.bins))),
+        _line("diagonal", _LEFT, _y(0.0), _LEFT + _SIDE, _y(1.0)),
         *_histogram(report.bins),
         "</svg>",
     ]
     return "\n".join(parts)
 
 
+def _tag(name: str, attributes: Mapping[str, str | float], content: str | None = None) -> str:
+    written = "".join(
+        f" {key}={quoteattr(value if isinstance(value, str) else f'{value:.8g}')}" for key, value in attributes.items()
+    )
+    return f"<{name}{written}/>" if content is None else f"<{name}{written}>{escape(content)}</{name}>"
+
+
+def _rect(
+    kind: str, x: float, y: float, width: float, height: float, more: Mapping[str, str | float] = MappingProxyType({})
+) -> str:
+    return _tag("rect", {"class": kind, "x": x, "y": y, "width": width, "height": height, **more})
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return _tag("line", {"class": kind, "x1": x1, "y1": y1, "x2": x2, "y2": y2})
+
+
+def _text(
+    kind: str, content: str, x: float, y: float, anchor: Literal["start", "middle", "end"] = "start", turn: float = 0.0
+) -> str:
+    place: dict[str, str | float] = {"transform": f"rotate({turn:g} {x:g} {y:g})"} if turn else {}
+    return _tag("text", {"class": kind, "x": x, "y": y, "text-anchor": anchor, **place}, content)
+
+
 def _y(share: float) -> float:
-    return round(_TOP + _SIDE * (1.0 - share), 2)
+    return _TOP + _SIDE * (1.0 - share)
 
 
-def _column(index: int, count: int = 10) -> tuple[float, float]:
-    """Left edge and width of a bin's column."""
+def _column(index: int, count: int) -> tuple[float, float]:
+    """Left edge and width of one of `count` columns, with air on either side."""
     step = _SIDE / count
-    return round(_LEFT + index * step + _AIR, 2), round(step - 2 * _AIR, 2)
+    return _LEFT + index * step + _AIR, step - 2 * _AIR
 
 
 def _reviews(n: int) -> str:
@@ -63,82 +88,75 @@ def _reviews(n: int) -> str:
 
 
 def _ece(report: Report) -> str:
-    interval = report.ci95.get("ece")
-    bounds = f" (95 % interval {interval.low:.3f} to {interval.high:.3f})" if interval else ""
-    return f"ECE {report.ece:.3f}{bounds}"
+    bounds = report.ci95.get("ece")
+    return f"ECE {report.ece:.3f}" + (f" (95 % interval {bounds.low:.3f} to {bounds.high:.3f})" if bounds else "")
 
 
 def _description(report: Report) -> str:
     rows = [
-        f"confidence {row.low:.1f} to {row.high:.1f}: right {row.accuracy:.0%} of {row.n}"
+        f"confidence {row.low:.1f} to {row.high:.1f}: right {row.accuracy:.0%} of {_reviews(row.n)}"
         for row in report.bins
         if row.accuracy is not None
     ]
-    return f"{_ece(report)}. A bar on the diagonal means honest confidence. " + "; ".join(rows) + "."
+    return f"{_ece(report)}. A bar that ends on the diagonal means honest confidence. " + "; ".join(rows) + "."
 
 
 def _heading(report: Report) -> list[str]:
     return [
-        f'<text class="ink title" x="{_LEFT}" y="28">How honest are the confidences?</text>',
-        f'<text class="quiet" x="{_LEFT}" y="48">n = {report.n:,} · {_ece(report)}</text>',
-        f'<rect class="over" x="{_LEFT}" y="56" width="10" height="10"/>',
-        f'<text class="quiet" x="{_LEFT + 15}" y="65">too sure</text>',
-        f'<rect class="under" x="{_LEFT + 80}" y="56" width="10" height="10"/>',
-        f'<text class="quiet" x="{_LEFT + 95}" y="65">not sure enough</text>',
+        _text("ink title", "How honest are the confidences?", _LEFT, 28),
+        _text("quiet", f"n = {report.n:,} · {_ece(report)}", _LEFT, 47),
+        _rect("over", _LEFT, 55, 10, 10),
+        _text("quiet", "too sure", _LEFT + 15, 64),
+        _rect("under", _LEFT + 80, 55, 10, 10),
+        _text("quiet", "not sure enough", _LEFT + 95, 64),
     ]
 
 
 def _grid() -> list[str]:
-    lines = []
+    parts = []
     for tenth in range(0, 11, 2):
         share = tenth / 10
-        y, x = _y(share), round(_LEFT + _SIDE * share, 2)
-        lines += [
-            f'<line class="grid" x1="{_LEFT}" y1="{y:g}" x2="{_LEFT + _SIDE}" y2="{y:g}"/>',
-            f'<text class="quiet" x="{_LEFT - 8}" y="{y + 4:g}" text-anchor="end">{share:.1f}</text>',
-            f'<text class="quiet" x="{x:g}" y="{_TOP + _SIDE + 16}" text-anchor="middle">{share:.1f}</text>',
+        parts += [
+            _line("grid", _LEFT, _y(share), _LEFT + _SIDE, _y(share)),
+            _text("quiet", f"{share:.1f}", _LEFT - 8, _y(share) + 4, "end"),
+            _text("quiet", f"{share:.1f}", _LEFT + _SIDE * share, _y(0.0) + 16, "middle"),
         ]
-    middle = _TOP + _SIDE / 2
-    return [
-        *lines,
-        f'<text class="ink" transform="translate(18 {middle:g}) rotate(-90)" text-anchor="middle">share that was right</text>',
-    ]
+    return [*parts, _text("ink", "share that was right", 18, _y(0.5), "middle", turn=-90)]
 
 
-def _bar(index: int, row: Bin) -> list[str]:
+def _bar(index: int, row: Bin, count: int) -> list[str]:
     """The bar up to the accuracy, and over it the gap between accuracy and mean confidence."""
-    assert row.accuracy is not None, "only bins with samples are drawn"
-    assert row.confidence is not None, "only bins with samples are drawn"
-    x, width = _column(index)
-    top, bottom = _y(row.accuracy), _y(0.0)
-    gap_top, gap_bottom = _y(max(row.accuracy, row.confidence)), _y(min(row.accuracy, row.confidence))
-    kind = "over" if row.confidence > row.accuracy else "under"
-    hint = f"said {row.confidence:.0%}, was right {row.accuracy:.0%} of {_reviews(row.n)}"
+    accuracy, confidence = row.accuracy, row.confidence
+    assert accuracy is not None, "only bins with samples are drawn"
+    assert confidence is not None, "only bins with samples are drawn"
+    x, width = _column(index, count)
+    low, high = sorted((accuracy, confidence))
+    hint = f"said {confidence:.0%}, was right {accuracy:.0%} of {_reviews(row.n)}"
+    numbers: dict[str, str | float] = {
+        "data-bin": index,
+        "data-accuracy": repr(accuracy),
+        "data-confidence": repr(confidence),
+        "data-n": row.n,
+    }
     return [
-        f'<rect class="bar" data-bin="{index}" data-accuracy="{row.accuracy!r}" data-confidence="{row.confidence!r}" '
-        f'data-n="{row.n}" x="{x:g}" y="{top:g}" width="{width:g}" height="{bottom - top:.2f}">'
-        f"<title>{hint}</title></rect>",
-        f'<rect class="{kind}" data-gap="{index}" x="{x:g}" y="{gap_top:g}" width="{width:g}" '
-        f'height="{gap_bottom - gap_top:.2f}"><title>{hint}</title></rect>',
+        _rect("bar", x, _y(accuracy), width, _SIDE * accuracy, numbers),
+        _rect("over" if confidence > accuracy else "under", x, _y(high), width, _SIDE * (high - low)),
+        # Invisible and on top, so that pointing anywhere at the column shows the hint.
+        f"<g>{_tag('title', {}, hint)}{_rect('clear', x, _TOP, width, _SIDE)}</g>",
     ]
 
 
 def _histogram(bins: Sequence[Bin]) -> list[str]:
-    most = max((row.n for row in bins), default=0) or 1
+    most = max(row.n for row in bins)
     bottom = _COUNTS_TOP + _COUNTS_HEIGHT
-    parts = [f'<line class="grid" x1="{_LEFT}" y1="{bottom}" x2="{_LEFT + _SIDE}" y2="{bottom}"/>']
+    parts = [_line("grid", _LEFT, bottom, _LEFT + _SIDE, bottom)]
     for index, row in enumerate(bins):
-        if not row.n:
-            continue
-        x, width = _column(index)
-        height = round(_COUNTS_HEIGHT * row.n / most, 2)
-        parts += [
-            f'<rect class="count" data-count="{row.n}" x="{x:g}" y="{bottom - height:g}" width="{width:g}" '
-            f'height="{height:g}"/>',
-            f'<text class="quiet" x="{x + width / 2:g}" y="{bottom - height - 4:g}" text-anchor="middle">{row.n}</text>',
-        ]
-    return [
-        *parts,
-        f'<text class="ink" x="{_LEFT + _SIDE / 2:g}" y="{bottom + 24}" text-anchor="middle">'
-        "the model's confidence, and how many reviews lie in each bin</text>",
-    ]
+        if row.n:
+            x, width = _column(index, len(bins))
+            height = _COUNTS_HEIGHT * row.n / most
+            parts += [
+                _rect("count", x, bottom - height, width, height, {"data-count": row.n}),
+                _text("quiet", f"{row.n:,}", x + width / 2, bottom - height - 4, "middle"),
+            ]
+    caption = "the model's confidence, and how many reviews lie in each bin"
+    return [*parts, _text("ink", caption, _LEFT + _SIDE / 2, bottom + 24, "middle")]

@@ -17,7 +17,7 @@ from lyra_mcp.errors import TooFewReviews
 from schema.vocabulary import LABELS, Label
 
 BINS = 10
-#: A probability below this counts as this in the log-likelihood, so that one certain mistake costs 27.6 nats, not infinity.
+#: Smaller probabilities count as this in the log-likelihood: one certain mistake costs 27.6 nats, not infinity.
 PROBABILITY_CLIP = 1e-12
 RESAMPLES = 1_000
 #: Work allowed for one set of intervals: draws = samples * resamples. Below the minimum, percentiles mean nothing.
