@@ -58,7 +58,7 @@ async def read_reliability_diagram(evaluation_id: str, call: Call) -> str:
     return reliability_svg(calibration.report_of(await _find(evaluation_id, call)))
 
 
-async def _find(evaluation_id: str, call: Call) -> Evaluation:
+async def _find(evaluation_id: str, call: Call) -> calibration.Evaluation:
     try:
         return await calibration.find_evaluation(call.request_context.lifespan_context, evaluation_id)
     except LyraError as error:

@@ -46,7 +46,9 @@ def status(as_json: AsJson = False) -> None:
     print(f"lyra-mcp {VERSION}")
     print(f"worker    {outcome.worker.state}")
     stored = outcome.database
-    print(f"database  {stored.state}: {stored.claims} claims, {stored.reviews} reviews, {stored.corrections} corrections")
+    print(
+        f"database  {stored.state}: {stored.claims} claims, {stored.reviews} reviews, {stored.corrections} corrections"
+    )
     for problem in outcome.problems:
         print(f"problem   {problem}")
 
@@ -75,5 +77,3 @@ def _run(operation: Callable[[Services], Awaitable[T]]) -> T:
     except LyraError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
-
-

@@ -66,17 +66,18 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class NewEdge:
-    """An edge before it is stored; its texts stand with its claim and fragment."""
+    """An edge before it is stored; its texts stand with its claim and fragment. A citation has no label."""
 
     edge_id: str
     claim_id: str
     fragment_id: str
     kind: EdgeKind
     pair_digest: str
-    prediction: Prediction | None
-    label: Label | None
-    confidence: float | None
-    label_source: LabelSource | None
-    memory_review_id: str | None
     audit_draw: float
-    representation: bytes | None
+    prediction: Prediction | None = None
+    label: Label | None = None
+    confidence: float | None = None
+    label_source: LabelSource | None = None
+    memory_review_id: str | None = None
+    #: (H,) float32, little endian.
+    representation: bytes | None = None

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
 import anyio
 from pydantic import TypeAdapter
 
@@ -227,7 +228,7 @@ async def _current(tx: Transaction, adapter: str | None) -> Current:
     if newest is None:
         of = "" if adapter is None else f" of adapter {adapter or 'base'!r}"
         raise TooFewReviews(
-            f"there is no review{of} yet; review_queue() offers edges, feedback(action='edge_correct') takes the answers"
+            f"there is no review{of} yet; review_queue() offers edges, feedback(action='edge_correct') takes answers"
         )
     fingerprint, adapter_path = newest.prediction.fingerprint, newest.prediction.adapter
     model = await calibrations.find_served_model(tx, fingerprint, adapter_path)

@@ -127,20 +127,25 @@ def _new_edge(
     kind: EdgeKind,
     judged: JudgedPair | None,
 ) -> NewEdge:
-    memory = judged.remembered if judged and judged.remembered and judged.remembered.exact else None
-    return NewEdge(
+    edge = NewEdge(
         edge_id=services.new_id("edge"),
         claim_id=claim_id,
         fragment_id=fragment.fragment_id,
         kind=kind,
         pair_digest=pair_digest(fragment.text, claim_text),
-        prediction=judged and judged.prediction,
-        label=judged and judged.label,
-        confidence=judged and judged.confidence,
-        label_source=("memory" if memory else "model") if judged else None,
-        memory_review_id=memory and memory.review_id,
         audit_draw=services.chance.random(),
-        representation=judged and judged.representation,
+    )
+    if judged is None:
+        return edge
+    memory = judged.remembered if judged.remembered and judged.remembered.exact else None
+    return replace(
+        edge,
+        prediction=judged.prediction,
+        label=judged.label,
+        confidence=judged.confidence,
+        label_source="memory" if memory else "model",
+        memory_review_id=memory.review_id if memory else None,
+        representation=judged.representation,
     )
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lyra_mcp.domain.claims import Score
+from lyra_mcp.domain.corrections import Review
 from lyra_mcp.domain.domain_rules import parse_pattern
 from lyra_mcp.domain.edges import Effective, effective, is_correction
-from lyra_mcp.domain.corrections import Review
 from lyra_mcp.domain.evidence import Edge
 from lyra_mcp.errors import Conflict, Invalid, NotFound
 from lyra_mcp.operations import claims

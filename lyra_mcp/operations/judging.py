@@ -4,8 +4,8 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lyra_mcp.domain.edges import Triple, pair_digest, softmax
 from lyra_mcp.domain.corrections import Review
+from lyra_mcp.domain.edges import Triple, pair_digest, softmax
 from lyra_mcp.domain.evidence import Prediction
 from lyra_mcp.errors import Unavailable
 from lyra_mcp.operations.services import Services

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from lyra_mcp.domain.edges import softmax, logits_of
-from lyra_mcp.domain.reviews import Candidate, Offer, Strategy, choose
+from lyra_mcp.domain.edges import logits_of, softmax
 from lyra_mcp.domain.evidence import Edge
+from lyra_mcp.domain.reviews import Candidate, Offer, Strategy, choose
 from lyra_mcp.errors import NotFound
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import calibrations, claims, corrections, edges

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import claims, corrections, edges
+from lyra_mcp.storage.database import schema_version
 from lyra_mcp.worker_client.process import WorkerStatus
 
 
@@ -39,13 +40,10 @@ async def read_status(services: Services) -> Status:
 
 async def _read_database(services: Services) -> DatabaseStatus:
     async with services.database.transaction() as tx:
-        cursor = await tx.execute("PRAGMA user_version")
-        row = await cursor.fetchone()
-        assert row is not None
         reviews_total, corrections_total = await corrections.count_reviews(tx)
         return DatabaseStatus(
             state="open",
-            schema_version=int(row[0]),
+            schema_version=await schema_version(tx),
             size_bytes=services.database.path.stat().st_size,
             claims=await claims.count_claims(tx),
             reviews=reviews_total,

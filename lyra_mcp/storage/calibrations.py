@@ -66,7 +66,7 @@ async def find_served_model(tx: Transaction, fingerprint: str, adapter: str) -> 
         "SELECT * FROM served_models WHERE fingerprint = ? AND adapter = ?", (fingerprint, adapter)
     )
     row = await cursor.fetchone()
-    return row and ServedModel(*row)
+    return ServedModel(*row) if row else None
 
 
 _COLUMNS = (
@@ -98,7 +98,7 @@ async def find_active_calibration(tx: Transaction, fingerprint: str, adapter: st
         (fingerprint, adapter, fingerprint, adapter),
     )
     row = await cursor.fetchone()
-    return row and Calibration(*row)
+    return Calibration(*row) if row else None
 
 
 async def insert_event(tx: Transaction, fingerprint: str, adapter: str, event: CalibrationEvent) -> None:
@@ -157,7 +157,7 @@ async def insert_evaluation(tx: Transaction, evaluation: Evaluation) -> None:
 async def find_evaluation(tx: Transaction, evaluation_id: str) -> Evaluation | None:
     cursor = await tx.execute("SELECT * FROM calibration_evaluations WHERE evaluation_id = ?", (evaluation_id,))
     row = await cursor.fetchone()
-    return row and _evaluation(row)
+    return _evaluation(row) if row else None
 
 
 async def list_evaluations(

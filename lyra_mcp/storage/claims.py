@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lyra_mcp.domain.evidence import Claim
-from lyra_mcp.storage.database import Row, Transaction
+from lyra_mcp.storage.database import Row, Transaction, first_value
 from schema.vocabulary import ClaimStatus, SourceType
 
 
@@ -14,13 +14,13 @@ def _claim(row: Row) -> Claim:
 async def find_claim(tx: Transaction, claim_id: str) -> Claim | None:
     cursor = await tx.execute("SELECT * FROM claims WHERE claim_id = ?", (claim_id,))
     row = await cursor.fetchone()
-    return row and _claim(row)
+    return _claim(row) if row else None
 
 
 async def find_claim_by_text(tx: Transaction, text_digest: str) -> Claim | None:
     cursor = await tx.execute("SELECT * FROM claims WHERE text_digest = ?", (text_digest,))
     row = await cursor.fetchone()
-    return row and _claim(row)
+    return _claim(row) if row else None
 
 
 async def insert_claim(tx: Transaction, *, claim_id: str, text: str, text_digest: str, created_at: str) -> None:
@@ -67,6 +67,4 @@ async def list_claims(
 
 async def count_claims(tx: Transaction) -> int:
     cursor = await tx.execute("SELECT count(*) FROM claims")
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(await first_value(cursor))

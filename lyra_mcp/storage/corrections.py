@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from lyra_mcp.domain.corrections import Neighbour, Review
 from lyra_mcp.domain.evidence import Edge
-from lyra_mcp.storage.database import Row, Transaction
+from lyra_mcp.storage.database import Row, Transaction, first_value
 from lyra_mcp.storage.edges import dump_probabilities, prediction_of
-from schema.vocabulary import Label, SelectedBy, SourceType
+from schema.vocabulary import SelectedBy, SourceType
 
 
 def _review(row: Row) -> Review:
@@ -76,7 +76,7 @@ async def insert_review(tx: Transaction, review: Review, edge: Edge) -> None:
 async def find_review(tx: Transaction, review_id: str) -> Review | None:
     cursor = await tx.execute("SELECT * FROM nli_corrections WHERE review_id = ?", (review_id,))
     row = await cursor.fetchone()
-    return row and _review(row)
+    return _review(row) if row else None
 
 
 async def is_retracted(tx: Transaction, review_id: str) -> bool:
@@ -132,7 +132,7 @@ async def find_newest_review(tx: Transaction, *, adapter: str | None) -> Review 
         {"adapter": adapter},
     )
     row = await cursor.fetchone()
-    return row and _review(row)
+    return _review(row) if row else None
 
 
 async def count_reviews(tx: Transaction) -> tuple[int, int]:
@@ -174,7 +174,7 @@ async def find_nearest_correction(
         (vector, fingerprint, adapter),
     )
     row = await cursor.fetchone()
-    return row and Neighbour(*row)
+    return Neighbour(*row) if row else None
 
 
 async def insert_offer(
@@ -193,14 +193,12 @@ async def find_offer(tx: Transaction, edge_id: str) -> tuple[SelectedBy, float |
         (edge_id,),
     )
     row = await cursor.fetchone()
-    return row and (row[0], row[1])
+    return (row[0], row[1]) if row else None
 
 
 async def count_offers(tx: Transaction) -> int:
     cursor = await tx.execute("SELECT count(*) FROM review_offers")
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(await first_value(cursor))
 
 
 async def largest_audited_draw(tx: Transaction) -> float:
@@ -208,6 +206,4 @@ async def largest_audited_draw(tx: Transaction) -> float:
     cursor = await tx.execute(
         "SELECT coalesce(max(audit_draw), 0) FROM review_offers JOIN edges USING (edge_id) WHERE selected_by = 'random'"
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return float(row[0])
+    return float(await first_value(cursor))

@@ -150,12 +150,20 @@ def _connector(path: Path, key: bytes) -> Callable[[], Any]:
     return connect
 
 
+async def first_value(cursor: aiosqlite.Cursor) -> Any:
+    """The one value of a query that always gives one."""
+    row = await cursor.fetchone()
+    assert row is not None, "an aggregate always has a row"
+    return row[0]
+
+
+async def schema_version(tx: Transaction) -> int:
+    return int(await first_value(await tx.execute("PRAGMA user_version")))
+
+
 async def _migrate(connection: aiosqlite.Connection) -> None:
     scripts = migrations()
-    cursor = await connection.execute("PRAGMA user_version")
-    row = await cursor.fetchone()
-    assert row is not None
-    version = int(row[0])
+    version = await schema_version(connection)
     if version > len(scripts):
         raise StorageFailed(
             f"the database has version {version} and this program knows {len(scripts)}; install the newer lyra-mcp"

@@ -4,7 +4,7 @@ import json
 
 from lyra_mcp.domain.edges import Triple
 from lyra_mcp.domain.evidence import Edge, NewEdge, Prediction
-from lyra_mcp.storage.database import Row, Transaction
+from lyra_mcp.storage.database import Row, Transaction, first_value
 from schema.vocabulary import LABELS, EdgeKind, Label, LabelSource
 
 
@@ -66,7 +66,7 @@ _SELECT = """
 async def find_edge(tx: Transaction, edge_id: str) -> Edge | None:
     cursor = await tx.execute(f"{_SELECT} WHERE edge_id = ?", (edge_id,))
     row = await cursor.fetchone()
-    return row and _edge(row)
+    return _edge(row) if row else None
 
 
 async def find_edge_between(tx: Transaction, claim_id: str, fragment_id: str, kind: EdgeKind) -> Edge | None:
@@ -74,7 +74,7 @@ async def find_edge_between(tx: Transaction, claim_id: str, fragment_id: str, ki
         f"{_SELECT} WHERE claim_id = ? AND fragment_id = ? AND kind = ?", (claim_id, fragment_id, kind)
     )
     row = await cursor.fetchone()
-    return row and _edge(row)
+    return _edge(row) if row else None
 
 
 async def list_edges_of_claim(tx: Transaction, claim_id: str) -> list[Edge]:
@@ -133,7 +133,7 @@ async def list_unreviewed(tx: Transaction, *, claim_id: str | None, limit: int) 
     cursor = await tx.execute(
         f"""{_SELECT} WHERE edges.kind = 'nli' AND claims.status = 'adopted' {only_claim}
             AND NOT EXISTS (SELECT 1 FROM active_reviews WHERE active_reviews.pair_digest = edges.pair_digest)
-            ORDER BY edges.seq DESC LIMIT :limit""",
+            ORDER BY edges.seq DESC LIMIT :limit""",  # noqa: S608 - only our own condition
         {"claim_id": claim_id, "limit": limit},
     )
     return [_edge(row) for row in await cursor.fetchall()]
@@ -147,9 +147,7 @@ async def count_unreviewed(tx: Transaction, *, claim_id: str | None) -> int:
             AND NOT EXISTS (SELECT 1 FROM active_reviews WHERE active_reviews.pair_digest = edges.pair_digest)""",  # noqa: S608 - only our own condition
         {"claim_id": claim_id},
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
+    return int(await first_value(cursor))
 
 
 async def list_unreviewed_draws(tx: Transaction, *, fingerprint: str, adapter: str) -> list[float]:

@@ -11,7 +11,7 @@ async def find_fragment(tx: Transaction, *, text_digest: str, source_url: str) -
         (text_digest, source_url),
     )
     row = await cursor.fetchone()
-    return row and Fragment(*row)
+    return Fragment(*row) if row else None
 
 
 async def insert_fragment(tx: Transaction, fragment: Fragment, *, created_at: str) -> None:

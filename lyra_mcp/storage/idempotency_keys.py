@@ -16,7 +16,7 @@ async def find_result(tx: Transaction, tool: str, key: str) -> KeptResult | None
         "SELECT request_digest, result FROM idempotency_keys WHERE tool = ? AND idempotency_key = ?", (tool, key)
     )
     row = await cursor.fetchone()
-    return row and KeptResult(*row)
+    return KeptResult(*row) if row else None
 
 
 async def insert_result(tx: Transaction, tool: str, key: str, kept: KeptResult, *, created_at: str) -> None:

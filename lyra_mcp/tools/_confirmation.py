@@ -14,7 +14,7 @@ class Confirmation(BaseModel):
 def can_ask(call: Call) -> bool:
     """Whether the client can show the person a form."""
     capabilities = call.request_context.session.client_capabilities
-    elicitation = capabilities and capabilities.elicitation
+    elicitation = capabilities.elicitation if capabilities else None
     return elicitation is not None and (elicitation.url is None or elicitation.form is not None)
 
 
