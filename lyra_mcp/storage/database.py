@@ -6,12 +6,12 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 import anyio
-import sqlite_vec
 from sqlcipher3 import dbapi2 as sqlite  # never the standard library's module beside it: its exceptions differ
 
 from lyra_mcp.errors import DiskFull, LyraError, StorageFailed
@@ -137,7 +137,7 @@ def _connector(path: Path, key: bytes) -> Callable[[], Any]:
         connection.execute("PRAGMA cipher_log_level = NONE")
         connection.execute("SELECT count(*) FROM sqlite_master")  # a wrong key fails here
         connection.enable_load_extension(True)
-        connection.load_extension(sqlite_vec.loadable_path())
+        connection.load_extension(_vector_extension())
         connection.enable_load_extension(False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a reply promises that its review survives a power cut
@@ -148,6 +148,14 @@ def _connector(path: Path, key: bytes) -> Callable[[], Any]:
         return connection
 
     return connect
+
+
+def _vector_extension() -> str:
+    """Where sqlite-vec keeps its library. Importing the package would import numpy, 0.2 s of every start."""
+    spec = find_spec("sqlite_vec")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return str(Path(spec.submodule_search_locations[0]) / "vec0")
 
 
 async def first_value(cursor: aiosqlite.Cursor) -> Any:
