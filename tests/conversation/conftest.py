@@ -240,7 +240,11 @@ class Host:
         self.log.close()
 
     def initialize(self) -> dict[str, Any]:
-        capabilities = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}}
+        capabilities = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "0"},
+        }
         reply = self.request("initialize", capabilities)
         self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return reply["result"]

@@ -102,9 +102,7 @@ async def _block_and_unblock(agent, claim_id):
     assert await counted() == 0
     await agent("feedback", action="domain_unblock", domain_pattern="site1.example.com", reason="this one is good")
     assert await counted() == 13
-    cleared = await agent(
-        "feedback", action="domain_clear_override", domain_pattern="*.example.com", reason="enough"
-    )
+    cleared = await agent("feedback", action="domain_clear_override", domain_pattern="*.example.com", reason="enough")
     assert cleared["cleared_rules"] == 1
     assert await counted() == 40
 
