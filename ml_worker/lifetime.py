@@ -23,7 +23,7 @@ class Lifetime:
         self._linger_s = linger_s
         self._is_loading = is_loading
         self._clock = clock
-        self._asked_at = self._present_at = self._loading_at = clock()
+        self._asked_at = self._present_at = clock()
         self._requests = 0
         self._presences = 0
         #: Set when the worker leaves: open presences end then.
@@ -55,8 +55,9 @@ class Lifetime:
         if self._requests:
             return None
         if self._is_loading():
-            self._loading_at = now  # those who wait for the models ask nothing else
-        if now - max(self._asked_at, self._loading_at) >= self._idle_s:
+            # Those who wait for the models ask nothing else, and imports hold up the presence of a server.
+            self._asked_at = now
+        if now - self._asked_at >= self._idle_s:
             return f"nothing was asked for {self._idle_s:g} s"
         #: A caller without presence (curl) keeps the worker for as long as one that has just left.
         if not self._presences and now - max(self._present_at, self._asked_at) >= self._linger_s:

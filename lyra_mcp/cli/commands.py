@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -33,6 +34,8 @@ def serve() -> None:
 
     # Standard output belongs to MCP; what a person should read goes to standard error.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    # The thread that reads standard input cannot be interrupted; a transaction survives any end.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     build_server(_settings()).run("stdio")
 
 

@@ -115,7 +115,7 @@ def wait_until(is_true: Callable[[], bool], *, timeout_s: float) -> None:
 def open_house(parent: Path, **settings: Any) -> Iterator[House]:
     """A house whose workers leave soon after its last server; one that stays is an error, and is ended."""
     runtime = Path(tempfile.mkdtemp(prefix="lyra"))  # shorter than pytest's folders, because a socket's path is
-    house = House(parent / "home", runtime, {"worker_linger_s": 0.5, "worker_wait_s": 60, **settings})
+    house = House(parent / "home", runtime, {"worker_linger_s": 2, "worker_wait_s": 60, **settings})
     try:
         yield house
         house.wait_until_empty()

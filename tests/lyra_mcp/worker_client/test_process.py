@@ -15,6 +15,7 @@ from lyra_mcp.errors import WorkerGone, WorkerWarming
 from lyra_mcp.worker_client import WorkerStatus
 from lyra_mcp.worker_client.process import FAILED_RETRY_S
 from lyra_mcp.worker_client.spawn import CRASH_WINDOW_S, CRASHES_MAX
+from schema import wire
 
 SERVER = Path(__file__).with_name("server.py")
 MODELS = {"nli": "builtin", "embedding": "builtin"}
@@ -356,7 +357,7 @@ async def test_the_status_of_a_ready_worker_is_what_it_says(server, journal):
         pid=journal.pids()[0],
         device="cpu",
         fingerprint="f" * 64,
-        queue={"pairs_waiting": 0, "pairs_max": 8},
+        queue=wire.Queue(pairs_waiting=0, pairs_max=8),
     )
 
 
