@@ -179,7 +179,7 @@ async def main(options: argparse.Namespace) -> None:
     async with server:
         await worker.leave.wait()
         # Stop listening first; whoever starts the next worker may already wait for that.
-        Path(options.socket).unlink(missing_ok=True)
+        os.unlink(options.socket)
         os._exit(0)
 
 
