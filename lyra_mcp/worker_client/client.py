@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from lyra_mcp.errors import Invalid, WorkerGone
 from lyra_mcp.worker_client.address import WorkerAbsent
 from lyra_mcp.worker_client.connection import NEXT_STEP
-from lyra_mcp.worker_client.process import WorkerProcess, WorkerStatus
+from lyra_mcp.worker_client.process import WorkerProcess
+from lyra_mcp.worker_client.status import WorkerStatus
 from schema import wire
 
 #: 64 pairs of full length on a slow CPU, behind a full queue.
