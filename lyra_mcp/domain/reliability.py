@@ -6,10 +6,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 from lyra_mcp.domain.statistics import Bin, Report
 
-_WIDTH, _HEIGHT = 480, 590
+_WIDTH, _HEIGHT = 480, 598
 #: The square of the diagram, and the histogram of counts below it, in pixels.
 _LEFT, _TOP, _SIDE = 64, 72, 384
-_COUNTS_TOP, _COUNTS_HEIGHT = 490, 56
+_COUNTS_TOP, _COUNTS_HEIGHT = 498, 56
 _AIR = 1.5
 
 _STYLE = """

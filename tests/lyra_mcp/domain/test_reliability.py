@@ -1,7 +1,7 @@
 """The reliability diagram: well-formed, readable without sight, and true to the report's numbers."""
 
 import random
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -24,7 +24,7 @@ def _report():
 
 @pytest.fixture(name="root")
 def _root(report):
-    return ElementTree.fromstring(reliability_svg(report))
+    return ET.fromstring(reliability_svg(report))
 
 
 def rects(root, kind):
@@ -105,7 +105,7 @@ def test_the_picture_loads_nothing_and_runs_nothing(report):
 def test_a_report_of_one_review_is_drawn_too():
     report = evaluate([Sample((1.0, 0.0, 0.0), 0)], chance=random.Random(1))
 
-    root = ElementTree.fromstring(reliability_svg(report))
+    root = ET.fromstring(reliability_svg(report))
 
     assert len(rects(root, "bar")) == 1
     assert "1 review" in root.find(f"{SVG}title").text

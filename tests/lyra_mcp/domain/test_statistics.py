@@ -198,19 +198,20 @@ def test_the_debiased_error_is_nearer_to_the_truth_than_the_plain_one():
 
 
 def test_an_interval_interpolates_as_numpy_does():
-    values = [random.Random(3).gauss(0, 1) for _ in range(137)]
+    values = list(map(random.Random(3).gauss, [0.0] * 137, [1.0] * 137))
+    low, high = np.percentile(values, [2.5, 97.5])
 
-    assert interval(values) == Interval(*pytest.approx(np.percentile(values, [2.5, 97.5])))
+    assert interval(values) == Interval(pytest.approx(low), pytest.approx(high))
 
 
 def test_the_intervals_cover_the_truth_about_as_often_as_they_say():
-    """Accuracy and Brier of 60 perfectly calibrated sets, against a set so large that it is the truth."""
-    truth = report_of(drawn(20_000, 99))
-    reports = [report_of(drawn(200, seed), resamples=400) for seed in range(60)]
+    """Means of 40 perfectly calibrated sets, against a set so large that it is the truth."""
+    truth = report_of(drawn(5_000, 99))
+    reports = [report_of(drawn(200, seed)) for seed in range(40)]
 
     for name in ("accuracy", "brier", "nll"):
         covered = sum(r.ci95[name].low <= getattr(truth, name) <= r.ci95[name].high for r in reports)
-        assert covered >= 51, name
+        assert covered >= 34, name
 
 
 def test_the_interval_of_a_mean_agrees_with_the_normal_one():
