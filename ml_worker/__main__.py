@@ -1,6 +1,6 @@
 """`lyra-worker`: serve one user's models on one Unix socket until nobody needs them.
 
-    curl --unix-socket /run/user/1000/lyra/worker.sock http://worker/health
+curl --unix-socket /run/user/1000/lyra/worker.sock http://worker/health
 """
 
 import asyncio
