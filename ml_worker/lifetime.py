@@ -56,6 +56,6 @@ class Lifetime:
     async def wait(self) -> str:
         """Return when it is time to leave, and say why."""
         tick_s = min(TICK_S, self._idle_s / 4, max(self._linger_s / 4, 0.01))
-        while (reason := self.reason_to_leave()) is None:
+        while (reason := self.reason_to_leave()) is None:  # noqa: ASYNC110  # time itself is what is waited for
             await asyncio.sleep(tick_s)
         return reason

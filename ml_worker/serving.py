@@ -1,5 +1,6 @@
 """What the model thread serves: one base model, its adapters, the embedding model. Used from that thread alone."""
 
+import logging
 from collections.abc import Sequence
 
 from transformers.utils import logging as transformers_logging
@@ -27,6 +28,7 @@ class Serving:
     def __init__(self, options: Options) -> None:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
+        logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
         use_threads(options.threads)
         self._options = options
         self._model = NliModel(load_base(options.nli_model), choose_device())

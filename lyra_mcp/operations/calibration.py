@@ -8,6 +8,7 @@ import anyio
 from pydantic import TypeAdapter
 
 from lyra_mcp.domain.calibration import Fit, cross_validate, is_degraded
+from lyra_mcp.domain.calibrations import Calibration, CalibrationEvent, Evaluation, ServedModel
 from lyra_mcp.domain.corrections import Review
 from lyra_mcp.domain.edges import logits_of, softmax
 from lyra_mcp.domain.reviews import Reviewed, audit_weights
@@ -16,7 +17,6 @@ from lyra_mcp.domain.statistics import evaluate as measure
 from lyra_mcp.errors import Conflict, NotFound, TooFewReviews
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import calibrations, corrections, edges
-from lyra_mcp.storage.calibrations import Calibration, CalibrationEvent, Evaluation, ServedModel
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import LABELS
 

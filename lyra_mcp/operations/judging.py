@@ -4,13 +4,13 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lyra_mcp.domain.calibrations import ServedModel
 from lyra_mcp.domain.corrections import Review
 from lyra_mcp.domain.edges import Triple, pair_digest, softmax
 from lyra_mcp.domain.evidence import Prediction
 from lyra_mcp.errors import Unavailable
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import calibrations, corrections
-from lyra_mcp.storage.calibrations import ServedModel
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import LABELS, Label
 from schema.wire import PAIRS_MAX, JudgeReply, Pair, PerLabel
