@@ -165,6 +165,7 @@ JobProblemCode = Literal[
     "invalid_samples",
     "too_few_samples",
     "fingerprint_mismatch",
+    "unusable_base",
     "unknown_adapter",
     "no_target_modules",
     "insufficient_disk",
