@@ -68,3 +68,10 @@ SAMPLE_SOURCES: tuple[SampleSource, ...] = get_args(SampleSource)
 
 SplitPart = Literal["train", "validation", "holdout"]
 SPLIT_PARTS: tuple[SplitPart, ...] = get_args(SplitPart)
+
+#: Names that point to a version. `previous`: what a rollback brings back.
+Alias = Literal["champion", "candidate", "previous"]
+ALIASES: tuple[Alias, ...] = get_args(Alias)
+
+AliasAction = Literal["activate", "rollback"]
+ALIAS_ACTIONS: tuple[AliasAction, ...] = get_args(AliasAction)
