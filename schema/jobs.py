@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from schema.vocabulary import FINAL_RUN_STATES, JobKind, Label, RunState, SampleSource, SplitPart
+from schema.vocabulary import FINAL_RUN_STATES, JobKind, Label, RunState, SampleSource
 from schema.wire import Message, Text
 
 #: Also the name of the job's folder.
