@@ -9,6 +9,7 @@ and its adapter is either whole or not there.
 import argparse
 import errno
 import os
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -55,7 +56,11 @@ def run_to_an_end(run: "Run", progress: Progress) -> int:
     try:
         run.everything()
     except Interrupted:
-        progress.enter("cancelled" if run.folder.cancel.exists() else "interrupted")
+        if run.folder.cancel.exists():
+            shutil.rmtree(run.folder.checkpoints, ignore_errors=True)
+            progress.enter("cancelled")
+        else:
+            progress.enter("interrupted")
     except JobRefused as error:
         progress.fail(error.problem)
     except BaseRefused as error:
