@@ -15,7 +15,7 @@ from schema.reports import NliReport
 
 #: English; other scripts have fewer characters a token, and padding adds tokens that nobody wrote.
 CHARS_PER_TOKEN, PADDING_FACTOR = 4.0, 1.4
-#: Multiplications and additions a token and parameter: forward 2, backward to the inputs 2; frozen weights need no more.
+#: Multiplications and additions a token and parameter: forward 2, backward to the inputs 2; frozen weights need none.
 OPERATIONS = 4.0
 #: What is not a matrix product: attention, norms, the adapter, the optimizer, validation, evaluation.
 OVERHEAD_FACTOR = 2.0

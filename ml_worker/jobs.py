@@ -5,6 +5,7 @@ that died as well is found to be `interrupted`, and what waited still waits.
 """
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -23,6 +24,8 @@ from ml_worker import estimates
 from ml_worker.job_folders import JobFolder, JobRefused, reconciled
 from ml_worker.training.preconditions import Probes, check_disk, choose_device
 from schema.jobs import JobStatus, Preflight, PreflightReply
+
+log = logging.getLogger(__name__)
 
 #: How much a training child gives way to the worker that serves.
 NICENESS = 10
@@ -79,7 +82,7 @@ class JobMachine:
         status = folder.read_status()
         if status is None:
             raise JobRefused("not_found", f"job {job_id!r} was prepared but never started; POST /jobs starts it")
-        return status if self._starting == job_id else reconciled(folder, status)
+        return reconciled(folder, status)
 
     def all(self) -> list[JobStatus]:
         """Every job that was ever started here, oldest first; folders that are no jobs are passed over."""
@@ -179,26 +182,33 @@ class JobMachine:
                 return
 
     async def _run_child(self, folder: JobFolder, status: JobStatus) -> None:
-        folder.write_status(
-            status.model_copy(update={"state": "preparing", "started_at": status.started_at or _now()})
-        )
-        with folder.log.open("ab") as log:
-            # A session of its own: Ctrl-C in a terminal stops the worker, which then stops the child in order.
-            self._child = await asyncio.create_subprocess_exec(
+        try:
+            self._child = await self._spawn(folder, status)
+            if folder.cancel.exists():  # asked while there was no process to ask
+                self._child.terminate()
+            await self._child.wait()
+        except (OSError, JobRefused) as error:
+            log.error("job %s could not be started: %s", status.job_id, error)  # noqa: TRY400 - the message says all
+        self._child = self._starting = None
+        self.status(status.job_id)
+        self._start_next()
+
+    async def _spawn(self, folder: JobFolder, status: JobStatus) -> asyncio.subprocess.Process:
+        """Start the child with the lock already held, so that nobody ever sees a running job without one."""
+        with folder.held() as lock, folder.log.open("ab") as output:
+            started_at = status.started_at or _now()
+            folder.write_status(status.model_copy(update={"state": "preparing", "started_at": started_at}))
+            return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "ml_worker.training.run", str(folder.path)),
-                *("--adapters-root", str(self._options.adapters_root), "--nice", str(NICENESS)),
+                *("--adapters-root", str(self._options.adapters_root), "--nice", str(NICENESS), "--locked"),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
+                # A session of its own: Ctrl-C in a terminal stops the worker, which then stops the child in order.
                 start_new_session=True,
+                pass_fds=(lock,),
                 env=_child_environment(folder),
             )
-        if folder.cancel.exists():  # asked while there was no process to ask
-            self._child.terminate()
-        await self._child.wait()
-        self._child = self._starting = None
-        self.status(folder.path.name)
-        self._start_next()
 
     async def _wait_for_adopted(self, job_id: str) -> None:
         while self.folder(job_id).is_running():  # noqa: ASYNC110 - the kernel tells nobody when another's lock goes

@@ -82,8 +82,8 @@ def build_report(
     training: NliLoraTraining,
     models: Models,
     warnings: Sequence[str],
-    check: Callable[[], None],
     *,
+    check: Callable[[], None],
     adapter_folder: Path,
 ) -> NliReport:
     """Everything about one finished training; `check` may interrupt between batches."""

@@ -39,7 +39,9 @@ def balance_warnings(samples: Sequence[Sample]) -> list[str]:
     warnings = []
     for domain, n in Counter(sourced).most_common(1):
         if n / len(sourced) > DOMAIN_SHARE_MAX:
-            warnings.append(f"{n / len(sourced):.0%} of the samples with a source come from {domain}: it may learn the site")
+            warnings.append(
+                f"{n / len(sourced):.0%} of the samples with a source come from {domain}: it may learn the site"
+            )
     warnings += [
         f"only {count.n} samples say {count.name}: its scores mean little"
         for count in label_counts(samples)

@@ -15,7 +15,7 @@ from ml_worker.job_folders import JobFolder
 from ml_worker.training.nli_lora import NliLoraTraining, Watchers, prepare_data
 from schema.jobs import Limits, NliLoraRecipe, NliLoraRequest, Sample
 
-THINGS = "lamp river stone engine garden letter bridge window market forest".split()
+THINGS = ["lamp", "river", "stone", "engine", "garden", "letter", "bridge", "window", "market", "forest"]
 SIGNS = {"supports": "indeed", "refutes": "never", "neutral": "perhaps"}
 WORDS = [*THINGS, *SIGNS.values(), *map(str, range(200)), "the", "is", "near"]
 
@@ -95,7 +95,13 @@ def make_samples() -> Callable[..., list[Sample]]:
 def recipe() -> NliLoraRecipe:
     """Quick, and strong enough for the rule."""
     return NliLoraRecipe(
-        rank=4, targets="linear", learning_rate=0.01, epochs=4, rehearsal_weight=0.2, rehearsal_batch=4, rehearsal_pairs=40
+        rank=4,
+        targets="linear",
+        learning_rate=0.01,
+        epochs=4,
+        rehearsal_weight=0.2,
+        rehearsal_batch=4,
+        rehearsal_pairs=40,
     )
 
 

@@ -67,9 +67,7 @@ def test_the_written_adapter_serves_as_it_was_trained(make_training, make_job, b
     adapter = load_adapter(base, folder.path, "adapter")
     nli = NliModel(base, torch.device("cpu"))
     pairs = texts(training.data.parts.holdout)
-    served = nli.judge(
-        nli.encode([Pair(premise=p, hypothesis=h) for p, h in pairs]), adapter, representation=False
-    )
+    served = nli.judge(nli.encode([Pair(premise=p, hypothesis=h) for p, h in pairs]), adapter, representation=False)
 
     found = torch.tensor([[j.logits.of(label) for label in base.labels] for j in served])
     assert torch.allclose(found, training.logits(pairs), atol=1e-5)

@@ -219,8 +219,10 @@ def test_killed_at_random_moments_it_ends_like_an_undisturbed_job(make_job, chil
         moment = folder.read_status().step + chance.randrange(60)
         wait_until(
             process,
-            lambda moment=moment: folder.read_status().state == "evaluating"
-            or max((int(p.name[5:]) for p in folder.checkpoints.glob("step-*")), default=0) >= moment,
+            lambda moment=moment: (
+                folder.read_status().state == "evaluating"
+                or max((int(p.name[5:]) for p in folder.checkpoints.glob("step-*")), default=0) >= moment
+            ),
         )
         killed += process.poll() is None
         process.kill()
