@@ -204,7 +204,7 @@ class JobStatus(Message):
     eta_s: float | None = None
     device: str | None = None
     #: For people: a slow device, a domain that dominates, a label with too few samples.
-    warnings: list[str] = []
+    warnings: tuple[str, ...] = ()
     problem: JobProblem | None = None
     pid: int | None = None
     created_at: AwareDatetime
