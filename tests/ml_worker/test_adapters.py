@@ -172,6 +172,7 @@ def change_weights(folder, change):
     save_file(change(load_file(path)), path)
 
 
+@pytest.mark.filterwarnings("ignore:Found missing adapter keys:UserWarning")  # peft only warns; we refuse
 @pytest.mark.parametrize(
     "change",
     [
