@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import shutil
+import socket
 import string
 import subprocess
 import sys
@@ -135,15 +136,17 @@ class WorkerProcess:
         last: Any = None
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"the worker left: {self.log}"
-            try:
-                last = self.client().get("/health").json()
-            except httpx2.TransportError as error:
-                last = error
-            else:
+            if self.is_listening():
+                with self.client() as client:
+                    last = client.get("/health").json()
                 if last["state"] == state:
                     return dict(last)
             time.sleep(0.05)
         raise AssertionError(f"not {state} after {timeout_s} s: {last}")
+
+    def is_listening(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
 
     @property
     def log(self) -> str:
@@ -157,13 +160,13 @@ class WorkerProcess:
 
 
 def start_process(folder: Path, *options: str) -> WorkerProcess:
-    socket = folder / "w.sock"
-    command = [sys.executable, "-m", "ml_worker", "--socket", str(socket), "--threads", "1", *options]
+    path = folder / "w.sock"
+    command = [sys.executable, "-m", "ml_worker", "--socket", str(path), "--threads", "1", *options]
     log = folder / "log"
     process = subprocess.Popen(
         [*command, "--log-file", str(log)], env={**os.environ, "TOKENIZERS_PARALLELISM": "false"}, text=True
     )
-    return WorkerProcess(socket, process)
+    return WorkerProcess(path, process)
 
 
 @pytest.fixture(name="start_worker")

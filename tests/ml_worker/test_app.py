@@ -166,11 +166,12 @@ async def test_a_client_that_leaves_takes_its_pairs_out_of_the_queue(served):
 def test_presence_is_open_until_either_side_leaves(served):
     with served.client() as client:
         with client.stream("GET", "/presence") as first:
-            lines = first.iter_lines()
+            lines = first.iter_lines()  # kept: a collected iterator closes the stream
             assert next(lines) == "present"
             assert served.lifetime.presences == 1
             with served.client() as other, other.stream("GET", "/presence") as second:
-                assert next(second.iter_lines()) == "present"
+                others = second.iter_lines()
+                assert next(others) == "present"
                 assert served.lifetime.presences == 2
             wait_for(lambda: served.lifetime.presences == 1)
         wait_for(lambda: served.lifetime.presences == 0)

@@ -214,8 +214,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_leaves_its_callers_with_an_err
 
     def ask():
         try:
-            for _ in range(1000):
-                judge(worker.client(), [{"premise": "music, " * 9000, "hypothesis": "empty"}] * 64)
+            judge(worker.client(), [{"premise": "music, " * 9000, "hypothesis": "empty"}] * 64)
         except httpx2.TransportError as error:
             errors.append(error)
 
@@ -223,8 +222,9 @@ def test_a_worker_killed_in_the_middle_of_a_batch_leaves_its_callers_with_an_err
     for caller in callers:
         caller.start()
     watch = worker.client()
-    while watch.get("/health").json()["queue"]["pairs_waiting"] < 64:
-        pass
+    for _ in range(10_000):
+        if watch.get("/health").json()["queue"]["pairs_waiting"] > 64:
+            break
     worker.process.kill()
     for caller in callers:
         caller.join(WAIT_S)
@@ -299,7 +299,8 @@ def test_a_worker_leaves_when_its_last_server_has_gone(start_worker, tiny_folder
     worker = start_worker("--nli-model", str(tiny_folder), "--linger-s", "3")
     worker.wait_for_state("warming")
     with worker.client().stream("GET", "/presence") as presence:
-        assert next(presence.iter_lines()) == "present"
+        lines = presence.iter_lines()  # kept: a collected iterator closes the stream
+        assert next(lines) == "present"
         worker.wait_for_state("ready")
 
     assert worker.process.wait(WAIT_S) == 0
