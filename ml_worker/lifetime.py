@@ -21,6 +21,10 @@ class Lifetime:
         #: Set when the worker leaves: open presences end then.
         self.leaving = asyncio.Event()
 
+    @property
+    def presences(self) -> int:
+        return self._presences
+
     @contextmanager
     def request(self) -> Iterator[None]:
         """Somebody asks for work; questions after health do not count."""
