@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lyra_mcp.domain.claims import Score
-from lyra_mcp.domain.corrections import Review
+from lyra_mcp.domain.corrections import Review, settle
 from lyra_mcp.domain.domain_rules import parse_pattern
-from lyra_mcp.domain.edges import Effective, effective, is_correction
+from lyra_mcp.domain.edges import is_correction
 from lyra_mcp.domain.evidence import Edge
 from lyra_mcp.errors import Conflict, Invalid, NotFound
 from lyra_mcp.operations import claims
@@ -75,7 +75,7 @@ def correct_edge(
                 adapter=review.prediction.adapter,
                 vector=edge.representation,
             )
-        await _settle(tx, edge)
+        await _settle(tx, edge.pair_digest)
         return {
             "review_id": review.review_id,
             "edge_id": edge_id,
@@ -99,12 +99,10 @@ def retract_review(
         await corrections.insert_retraction(
             tx, review.review_id, reason=reason, source_type=source_type, created_at=services.now()
         )
-        for followed in await edges.list_edges_from_memory(tx, review.review_id):
-            await _settle(tx, followed)
         edge = await edges.find_edge(tx, review.edge_id)
+        await _settle(tx, review.pair_digest)
         if edge is None:
             return {"review_id": review.review_id}
-        await _settle(tx, edge)
         settled = await edges.find_edge(tx, review.edge_id)
         assert settled is not None
         return {
@@ -226,14 +224,9 @@ async def _review_to_retract(tx: Transaction, *, review_id: str | None, edge_id:
     return standing[-1]
 
 
-async def _settle(tx: Transaction, edge: Edge) -> None:
-    """Bring an edge's effective label in line with the reviews that stand."""
-    assert edge.prediction is not None
-    start = Effective(edge.prediction.label, edge.prediction.confidence, "model")
-    if edge.memory_review_id and not await corrections.is_retracted(tx, edge.memory_review_id):
-        remembered = await corrections.find_review(tx, edge.memory_review_id)
-        assert remembered is not None, "reviews are never deleted"
-        start = Effective(remembered.correct_label, 1.0, "memory")
-    standing = await corrections.list_reviews_of_edge(tx, edge.edge_id)
-    now = effective(start, [review.correct_label for review in standing])
-    await edges.update_label(tx, edge.edge_id, now.label, now.confidence, now.label_source)
+async def _settle(tx: Transaction, pair_digest: str) -> None:
+    """Bring the label of every edge with this pair of texts in line with the reviews that stand."""
+    reviews = await corrections.list_reviews_of_pair(tx, pair_digest)
+    for edge in await edges.list_edges_of_pair(tx, pair_digest):
+        assert edge.prediction is not None
+        await edges.update_label(tx, edge.edge_id, settle(edge.edge_id, edge.prediction, reviews))

@@ -61,7 +61,7 @@ class Server:
 class Judged:
     pairs: list[JudgedPair]
     served_by: Server
-    #: What was not as it should be: no model, or not the champion; empty when all was.
+    #: What could not be asked, and why; empty when all was.
     degraded_reason: str
 
 
@@ -87,7 +87,7 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
         reply.served_by.base_model,
         reply.served_by.temperature,
     )
-    await _reread_corrections(services, served)
+    reread_problem = await _reread_corrections(services, served)
     async with services.database.transaction() as tx:
         if await calibrations.find_served_model(tx, served.fingerprint, served.adapter) != served:
             await calibrations.upsert_served_model(tx, served)
@@ -108,7 +108,7 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
             for index, digest in enumerate(digests)
         ]
     server = Server(served.base_model, served.fingerprint, reply.served_by.adapter, version, reply.served_by.device)
-    return Judged(judged, server, degraded_reason)
+    return Judged(judged, server, degraded_reason="; ".join(filter(None, [degraded_reason, reread_problem])))
 
 
 async def _ask(services: Services, pairs: Sequence[Pair], adapter: str) -> tuple[JudgeReply, str]:
@@ -169,16 +169,22 @@ async def _similar(tx: Transaction, services: Services, prediction: Prediction, 
     )
 
 
-async def _reread_corrections(services: Services, served: ServedModel) -> None:
-    """After a change of model, let it read the corrections it has not seen, so that similar ones are found."""
+async def _reread_corrections(services: Services, served: ServedModel) -> str:
+    """After a change of model, let it read the corrections it has not seen, so that similar ones are found.
+
+    Returns why similar corrections may be missing; the judgements are no worse for it. Empty when all is well.
+    """
     async with services.database.transaction() as tx:
         unread = await corrections.list_without_vector(
             tx, fingerprint=served.fingerprint, adapter=served.adapter, limit=REREAD_MAX
         )
     if not unread:
-        return
+        return ""
     pairs = [Pair(premise=review.premise, hypothesis=review.hypothesis) for review in unread]
-    reply = await services.worker.judge(pairs, adapter=served.adapter or BASE, representation=True)
+    try:
+        reply = await services.worker.judge(pairs, adapter=served.adapter or BASE, representation=True)
+    except (Unavailable, NotFound) as error:
+        return f"similar corrections were not all looked up; {error}"
     async with services.database.transaction() as tx:
         for review, judgement in zip(unread, reply.judgements, strict=True):
             assert judgement.representation is not None, "we asked for it"
@@ -189,6 +195,7 @@ async def _reread_corrections(services: Services, served: ServedModel) -> None:
                 adapter=reply.served_by.adapter or "",
                 vector=base64.b64decode(judgement.representation),
             )
+    return ""
 
 
 def _exact(review: Review) -> Remembered:

@@ -32,8 +32,12 @@ class Services:
     chance: random.Random
 
     def now(self) -> str:
-        """This moment in UTC, in a form that sorts as text."""
-        return self.clock().astimezone(UTC).isoformat(timespec="microseconds")
+        return as_text(self.clock())
+
+
+def as_text(moment: datetime) -> str:
+    """An aware moment in UTC, in a form that sorts as text."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def new_id(prefix: str) -> str:

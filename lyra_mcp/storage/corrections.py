@@ -101,6 +101,12 @@ async def list_reviews_of_edge(tx: Transaction, edge_id: str) -> list[Review]:
     return [_review(row) for row in await cursor.fetchall()]
 
 
+async def list_reviews_of_pair(tx: Transaction, pair_digest: str) -> list[Review]:
+    """Not retracted, of whatever edge and model, oldest first."""
+    cursor = await tx.execute("SELECT * FROM active_reviews WHERE pair_digest = ? ORDER BY seq", (pair_digest,))
+    return [_review(row) for row in await cursor.fetchall()]
+
+
 async def list_reviewed_edges(tx: Transaction, claim_id: str) -> frozenset[str]:
     cursor = await tx.execute("SELECT DISTINCT edge_id FROM active_reviews WHERE claim_id = ?", (claim_id,))
     return frozenset([row["edge_id"] for row in await cursor.fetchall()])
@@ -190,6 +196,9 @@ async def find_nearest_correction(
         "SELECT review_id, correct_label, 1 - vec_distance_cosine(vector, ?) AS similarity, created_at, premise,"
         " hypothesis FROM correction_vectors JOIN current_reviews USING (review_id)"
         " WHERE correction_vectors.fingerprint = ? AND correction_vectors.adapter = ? AND is_correction = 1"
+        # Another model's review of the same pair may have come later and say otherwise.
+        " AND NOT EXISTS (SELECT 1 FROM active_reviews AS later WHERE later.pair_digest = current_reviews.pair_digest"
+        " AND later.seq > current_reviews.seq AND later.correct_label <> current_reviews.correct_label)"
         " ORDER BY similarity DESC LIMIT 1",
         (vector, fingerprint, adapter),
     )
