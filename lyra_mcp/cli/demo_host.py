@@ -22,6 +22,8 @@ from mcp.client.stdio import StdioServerParameters
 WORKER_READY_TIMEOUT_S = 120.0
 #: The worker leaves by itself when its last server has gone; after this time it is told to.
 WORKER_LEAVE_TIMEOUT_S = 15.0
+#: An ended process that nobody reaps, as in some containers, is not waited for longer than this.
+WORKER_END_TIMEOUT_S = 3.0
 POLL_S = 0.1
 #: A longer folder for temporary files leaves no room for the name of a socket.
 TEMPORARY_FOLDER_CHARS_MAX = 60
@@ -101,13 +103,20 @@ async def start_server() -> AsyncIterator[Host]:
 def _wait_until_gone(runtime_dir: Path) -> None:
     """Wait for the worker, which holds a lock with its process id in it, to leave; tell it to when it does not."""
     for lock in runtime_dir.glob("*.sock.worker"):
+        pid = int(lock.read_text(encoding="ascii"))
         deadline = time.monotonic() + WORKER_LEAVE_TIMEOUT_S
-        with lock.open(encoding="ascii") as file:
+        with lock.open() as file:
             while not _is_free(file.fileno()):
                 if time.monotonic() > deadline:
-                    with suppress(ProcessLookupError, ValueError):
-                        os.kill(int(lock.read_text(encoding="ascii")), signal.SIGTERM)
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGTERM)
                     deadline = time.monotonic() + WORKER_LEAVE_TIMEOUT_S
+                time.sleep(POLL_S)
+        # The lock is free; taking torch down lasts a moment longer.
+        deadline = time.monotonic() + WORKER_END_TIMEOUT_S
+        with suppress(ProcessLookupError):
+            while time.monotonic() < deadline:
+                os.kill(pid, 0)
                 time.sleep(POLL_S)
 
 
