@@ -7,6 +7,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 
+from lyra_mcp.domain.calibrations import Evaluation
 from lyra_mcp.domain.reliability import reliability_svg
 from lyra_mcp.errors import LyraError, NotFound
 from lyra_mcp.operations import calibration, claims
@@ -58,7 +59,7 @@ async def read_reliability_diagram(evaluation_id: str, call: Call) -> str:
     return reliability_svg(calibration.report_of(await _find(evaluation_id, call)))
 
 
-async def _find(evaluation_id: str, call: Call) -> calibration.Evaluation:
+async def _find(evaluation_id: str, call: Call) -> Evaluation:
     try:
         return await calibration.find_evaluation(call.request_context.lifespan_context, evaluation_id)
     except LyraError as error:

@@ -59,6 +59,18 @@ class Settings(BaseSettings):
     #: Similarity in [-1, 1] from which another correction is shown as similar.
     near_similarity_min: Annotated[float, Field(ge=-1, le=1)] = 0.9
 
+    #: When a retraining is worth proposing.
+    trigger_corrections: Annotated[int, Field(ge=1)] = 100
+    trigger_correction_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
+    trigger_days: Annotated[float, Field(ge=0)] = 7.0
+    #: Reviewed pairs by people below which nothing is trained.
+    training_samples_min: Annotated[int, Field(ge=10)] = 100
+    #: What a trained adapter must reach before it may serve without force.
+    gate_accuracy_min: Annotated[float, Field(ge=0, le=1)] = 0.85
+    gate_agreement_min: Annotated[float, Field(ge=0, le=1)] = 0.95
+    #: Let an adapter that passes the gate serve without asking.
+    auto_activate: bool = False
+
     @property
     def user_dir(self) -> Path:
         return self.home / "users" / self.user
@@ -66,6 +78,10 @@ class Settings(BaseSettings):
     @property
     def adapters_root(self) -> Path:
         return self.home / "adapters"
+
+    @property
+    def jobs_root(self) -> Path:
+        return self.home / "jobs"
 
     @property
     def log_dir(self) -> Path:

@@ -53,13 +53,18 @@ def find_folder(root: Path, path: str) -> tuple[Path, str]:
     Raises:
         AdapterRefused: the path leaves the root, by `..`, as an absolute path or through a link, or is no folder.
     """
+    root = root.absolute()
     place = f"name a folder inside the adapters root {root}"
     if not path.strip() or "\0" in path or ".." in Path(path).parts:
         raise AdapterRefused(f"{path!r} is not a path inside the adapters root; {place}")
     folder = root / path
-    if not folder.is_relative_to(root) or not folder.resolve().is_relative_to(root.resolve()):
-        raise AdapterRefused(f"{path!r} leads out of the adapters root; {place}")
-    if folder == root or not folder.is_dir():
+    try:
+        if not folder.is_relative_to(root) or not folder.resolve().is_relative_to(root.resolve()):
+            raise AdapterRefused(f"{path!r} leads out of the adapters root; {place}")
+        exists = folder != root and folder.is_dir()
+    except (OSError, RuntimeError) as error:  # a name too long, a loop of links, no permission
+        raise AdapterRefused(f"{path[:80]!r} cannot be followed ({error.__class__.__name__}); {place}") from error
+    if not exists:
         raise AdapterRefused(f"there is no adapter {path!r}; {place}")
     return folder, folder.relative_to(root).as_posix()
 
@@ -113,13 +118,16 @@ def merge(base: BaseModel, folder: Path) -> dict[str, torch.Tensor]:
     stored = _read_weights(folder)
     try:
         adapted = PeftModel.from_pretrained(copy.deepcopy(base.model), folder)
-        if expected := set(get_peft_model_state_dict(adapted)) ^ set(stored):
-            raise AdapterRefused(f"{WEIGHTS} does not match {PEFT_CONFIG}: {sorted(expected)[:3]}; train it again")
+        # With embedding layers on "auto", peft would ask the model hub.
+        expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+        if differing := set(expected) ^ set(stored):
+            raise AdapterRefused(f"{WEIGHTS} does not match {PEFT_CONFIG}: {sorted(differing)[:3]}; train it again")
         merged: Any = adapted.merge_and_unload(safe_merge=True)
     except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, NotImplementedError) as error:
         # peft names what does not fit by whichever of these comes first
         raise AdapterRefused(f"the adapter does not fit {base.name}: {_first_line(error)}; train it again") from error
-    before, after = base.model.state_dict(), merged.state_dict()
+    before: dict[str, torch.Tensor] = base.model.state_dict()
+    after: dict[str, torch.Tensor] = merged.state_dict()
     if set(before) != set(after):
         raise AdapterRefused("the adapter cannot be merged into the base's weights; use LoRA or OFT")
     return {name: after[name].detach() for name in after if not torch.equal(after[name], before[name])}
@@ -127,7 +135,7 @@ def merge(base: BaseModel, folder: Path) -> dict[str, torch.Tensor]:
 
 def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
     try:
-        stored = load_file(folder / WEIGHTS)
+        stored: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
         raise AdapterRefused(f"{WEIGHTS} is damaged ({_first_line(error)}); copy or train it again") from error
     if broken := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -72,8 +72,9 @@ async def _answer(request: Request, future: Future[T]) -> T:
     """The future's result; when the caller leaves first, the work is dropped."""
     result = asyncio.wrap_future(future)
     left = asyncio.create_task(_wait_until_left(request.receive))
+    ends: set[asyncio.Future[Any]] = {result, left}
     try:
-        await asyncio.wait({result, left}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not result.done():
             raise Failed("the caller left before the answer")
         return result.result()

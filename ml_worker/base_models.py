@@ -1,14 +1,16 @@
 """Load a base model: the shipped `builtin`, a local folder, or a Hugging Face id."""
 
-import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import pydantic
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification
+from transformers.utils import logging as transformers_logging
 
 from ml_worker import difference
 from ml_worker.encoder import TamperedFile, encoder_folder, sha256
@@ -34,6 +36,22 @@ LABEL_NAMES: dict[str, Label] = {
 }
 
 
+class Manifest(pydantic.BaseModel):
+    """`manifest.json` of the shipped base."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    difference_sha256: str
+    #: In the order of the head's columns.
+    labels: tuple[Label, ...]
+    temperature: float = pydantic.Field(gt=0)
+    tokens_max: int = pydantic.Field(gt=0)
+    #: Measured when it was packed.
+    scores: dict[str, Any] | None
+    command: str
+
+
 @dataclass(frozen=True)
 class BaseModel:
     name: str
@@ -47,6 +65,13 @@ class BaseModel:
     #: Longest pair in tokens, special ones included.
     tokens_max: int
     hidden_size: int
+
+
+def quiet_libraries() -> None:
+    """Keep progress bars and load reports out of the log."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
 
 
 def read_labels(id2label: Mapping[int, str]) -> tuple[Label, ...]:
@@ -85,7 +110,7 @@ def load_builtin(folder: Path = BUILTIN_FOLDER) -> BaseModel:
     except TamperedFile as error:
         raise BaseRefused(str(error)) from error
     manifest, stored = _read_difference(folder)
-    labels: tuple[Label, ...] = tuple(manifest["labels"])
+    labels = manifest.labels
     model = BertForSequenceClassification.from_pretrained(
         encoder, num_labels=len(labels), id2label=dict(enumerate(labels)), use_safetensors=True, dtype=torch.float32
     )
@@ -97,20 +122,20 @@ def load_builtin(folder: Path = BUILTIN_FOLDER) -> BaseModel:
         BUILTIN,
         model,
         AutoTokenizer.from_pretrained(encoder),
-        temperature=float(manifest["temperature"]),
-        tokens_max=int(manifest["tokens_max"]),
+        temperature=manifest.temperature,
+        tokens_max=manifest.tokens_max,
     )
 
 
-def _read_difference(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+def _read_difference(folder: Path) -> tuple[Manifest, dict[str, torch.Tensor]]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         found = sha256(folder / DIFFERENCE)
     except (OSError, ValueError) as error:
-        raise BaseRefused(f"the shipped base is incomplete ({error}); reinstall lyra-mcp[worker]") from error
-    if found != manifest["difference_sha256"]:
+        raise BaseRefused(f"the shipped base is damaged ({error}); reinstall lyra-mcp[worker]") from error
+    if found != manifest.difference_sha256:
         raise BaseRefused(
-            f"{DIFFERENCE} has SHA-256 {found}, not {manifest['difference_sha256']}; reinstall lyra-mcp[worker]"
+            f"{DIFFERENCE} has SHA-256 {found}, not {manifest.difference_sha256}; reinstall lyra-mcp[worker]"
         )
     return manifest, load_file(folder / DIFFERENCE)
 

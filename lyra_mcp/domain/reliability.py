@@ -1,16 +1,15 @@
 """The reliability diagram as one self-contained SVG: how often the model was right at each confidence."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from lyra_mcp.domain.statistics import Bin, Report
 
-_WIDTH, _HEIGHT = 480, 590
+_WIDTH, _HEIGHT = 480, 598
 #: The square of the diagram, and the histogram of counts below it, in pixels.
 _LEFT, _TOP, _SIDE = 64, 72, 384
-_COUNTS_TOP, _COUNTS_HEIGHT = 490, 56
+_COUNTS_TOP, _COUNTS_HEIGHT = 498, 56
 _AIR = 1.5
 
 _STYLE = """
@@ -38,7 +37,7 @@ def reliability_svg(report: Report) -> str:
         _tag("title", {"id": "reliability-title"}, f"Reliability diagram of {_reviews(report.n)}"),
         _tag("desc", {"id": "reliability-description"}, _description(report)),
         _tag("style", {}, _STYLE),
-        _rect("page", 0, 0, _WIDTH, _HEIGHT, {"rx": 8}),
+        _rect("page", 0, 0, _WIDTH, _HEIGHT, more={"rx": 8}),
         *_heading(report),
         *_grid(),
         *(part for index, row in enumerate(report.bins) if row.n for part in _bar(index, row, len(report.bins))),
@@ -57,9 +56,9 @@ def _tag(name: str, attributes: Mapping[str, str | float], content: str | None =
 
 
 def _rect(
-    kind: str, x: float, y: float, width: float, height: float, more: Mapping[str, str | float] = MappingProxyType({})
+    kind: str, x: float, y: float, width: float, height: float, *, more: Mapping[str, str | float] | None = None
 ) -> str:
-    return _tag("rect", {"class": kind, "x": x, "y": y, "width": width, "height": height, **more})
+    return _tag("rect", {"class": kind, "x": x, "y": y, "width": width, "height": height, **(more or {})})
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -67,7 +66,7 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _text(
-    kind: str, content: str, x: float, y: float, anchor: Literal["start", "middle", "end"] = "start", turn: float = 0.0
+    kind: str, content: str, x: float, y: float, *, anchor: Literal["start", "middle", "end"] = "start", turn: float = 0
 ) -> str:
     place: dict[str, str | float] = {"transform": f"rotate({turn:g} {x:g} {y:g})"} if turn else {}
     return _tag("text", {"class": kind, "x": x, "y": y, "text-anchor": anchor, **place}, content)
@@ -118,10 +117,10 @@ def _grid() -> list[str]:
         share = tenth / 10
         parts += [
             _line("grid", _LEFT, _y(share), _LEFT + _SIDE, _y(share)),
-            _text("quiet", f"{share:.1f}", _LEFT - 8, _y(share) + 4, "end"),
-            _text("quiet", f"{share:.1f}", _LEFT + _SIDE * share, _y(0.0) + 16, "middle"),
+            _text("quiet", f"{share:.1f}", _LEFT - 8, _y(share) + 4, anchor="end"),
+            _text("quiet", f"{share:.1f}", _LEFT + _SIDE * share, _y(0.0) + 16, anchor="middle"),
         ]
-    return [*parts, _text("ink", "share that was right", 18, _y(0.5), "middle", turn=-90)]
+    return [*parts, _text("ink", "share that was right", 18, _y(0.5), anchor="middle", turn=-90)]
 
 
 def _bar(index: int, row: Bin, count: int) -> list[str]:
@@ -139,7 +138,7 @@ def _bar(index: int, row: Bin, count: int) -> list[str]:
         "data-n": row.n,
     }
     return [
-        _rect("bar", x, _y(accuracy), width, _SIDE * accuracy, numbers),
+        _rect("bar", x, _y(accuracy), width, _SIDE * accuracy, more=numbers),
         _rect("over" if confidence > accuracy else "under", x, _y(high), width, _SIDE * (high - low)),
         # Invisible and on top, so that pointing anywhere at the column shows the hint.
         f"<g>{_tag('title', {}, hint)}{_rect('clear', x, _TOP, width, _SIDE)}</g>",
@@ -155,8 +154,8 @@ def _histogram(bins: Sequence[Bin]) -> list[str]:
             x, width = _column(index, len(bins))
             height = _COUNTS_HEIGHT * row.n / most
             parts += [
-                _rect("count", x, bottom - height, width, height, {"data-count": row.n}),
-                _text("quiet", f"{row.n:,}", x + width / 2, bottom - height - 4, "middle"),
+                _rect("count", x, bottom - height, width, height, more={"data-count": row.n}),
+                _text("quiet", f"{row.n:,}", x + width / 2, bottom - height - 4, anchor="middle"),
             ]
     caption = "the model's confidence, and how many reviews lie in each bin"
-    return [*parts, _text("ink", caption, _LEFT + _SIDE / 2, bottom + 24, "middle")]
+    return [*parts, _text("ink", caption, _LEFT + _SIDE / 2, bottom + 24, anchor="middle")]

@@ -6,7 +6,7 @@ from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import claims, corrections, edges
 from lyra_mcp.storage.database import schema_version
-from lyra_mcp.worker_client.process import WorkerStatus
+from lyra_mcp.worker_client import WorkerStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,60 +1,10 @@
 """Calibration versions, which of them serves, and the history of evaluations; only added to."""
 
 import json
-from dataclasses import astuple, dataclass
-from typing import Any
+from dataclasses import astuple
 
+from lyra_mcp.domain.calibrations import Calibration, CalibrationEvent, Evaluation, ServedModel
 from lyra_mcp.storage.database import Row, Transaction
-from schema.vocabulary import CalibrationAction
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    fingerprint: str
-    adapter: str
-    base_model: str
-    #: The temperature it was shipped with: calibration version 0.
-    temperature: float
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    fingerprint: str
-    adapter: str
-    version: int
-    temperature: float
-    samples: int
-    review_seq_max: int
-    nll_before: float
-    nll_after: float
-    gain: float
-    gain_low: float
-    gain_high: float
-    created_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class CalibrationEvent:
-    action: CalibrationAction
-    from_version: int
-    to_version: int
-    reason: str | None
-    created_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    seq: int
-    evaluation_id: str
-    base_model: str
-    fingerprint: str
-    adapter: str
-    calibration_version: int
-    temperature: float
-    n: int
-    brier: float
-    report: dict[str, Any]
-    created_at: str
 
 
 async def upsert_served_model(tx: Transaction, model: ServedModel) -> None:

@@ -6,7 +6,7 @@ hints), `PROFILE` (`core` or `full`), a pydantic result, and one async function 
 
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Literal
+from typing import Any, Literal
 
 from mcp.server.mcpserver.tools import Tool
 from pydantic import ConfigDict
@@ -36,6 +36,36 @@ def _strict(tool: Tool) -> Tool:
         model_config = ConfigDict(extra="forbid")
 
     tool.fn_metadata.arg_model = StrictArguments
-    tool.parameters = StrictArguments.model_json_schema(by_alias=True)
-    tool.parameters["title"] = f"{tool.name}Arguments"
+    tool.parameters = _without_titles(StrictArguments.model_json_schema(by_alias=True))
+    assert tool.fn_metadata.output_schema is not None
+    tool.fn_metadata.output_schema = _outline(tool.fn_metadata.output_schema)
     return tool
+
+
+def _without_titles(schema: Any) -> Any:
+    """Drop the titles pydantic derives from names: an agent pays for every word of tools/list."""
+    if isinstance(schema, list):
+        return [_without_titles(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: {name: _without_titles(part) for name, part in value.items()}
+        if key in ("properties", "$defs")
+        else _without_titles(value)
+        for key, value in schema.items()
+        if key != "title"
+    }
+
+
+def _outline(schema: dict[str, Any]) -> dict[str, Any]:
+    """The top level of a result's schema. Agents never see it; the whole stands in docs/tools.md."""
+    properties = {name: _kind(part, schema.get("$defs", {})) for name, part in schema["properties"].items()}
+    return {"type": "object", "properties": properties, "required": schema.get("required", [])}
+
+
+def _kind(part: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    options = [
+        definitions.get(option.get("$ref", "").rpartition("/")[2], option) for option in part.get("anyOf", [part])
+    ]
+    kinds = list(dict.fromkeys(option["type"] for option in options))
+    return {"type": kinds[0] if len(kinds) == 1 else kinds}

@@ -1,6 +1,5 @@
 """Where the worker of some settings listens, and whether that place belongs to us alone."""
 
-import contextlib
 import hashlib
 import os
 import stat
@@ -72,10 +71,16 @@ def check_place(socket: Path) -> None:
         StorageFailed: the folder is not a folder of ours alone, or the socket is not ours.
     """
     _check_length(socket)
-    # What cannot be seen cannot be connected to either; `make_runtime_dir` says why.
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+    try:
         _check_folder(socket.parent)
         _check_socket(socket)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise StorageFailed(
+            f"the folder for the worker's socket cannot be read ({error.strerror}); "
+            "set LYRA_RUNTIME_DIR to a private folder and restart the server"
+        ) from error
 
 
 def _check_length(socket: Path) -> None:

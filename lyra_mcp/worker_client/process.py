@@ -7,10 +7,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from lyra_mcp.errors import LyraError, WorkerGone, WorkerWarming
 from lyra_mcp.settings import Settings
@@ -28,6 +27,7 @@ from lyra_mcp.worker_client.spawn import (
     spawn,
     spawn_lock,
 )
+from lyra_mcp.worker_client.status import WorkerStatus
 from schema import wire
 
 #: From the start of the process to its first answer; the models are loaded after that.
@@ -38,25 +38,13 @@ SPAWN_LOCK_WAIT_S = START_TIMEOUT_S + 5.0
 HEALTH_TIMEOUT_S = 5.0
 STATUS_TIMEOUT_S = 2.0
 POLL_S = 0.05
+#: How long the exit code of a worker that no longer listens is waited for.
+REAP_WAIT_S = 1.0
 
 #: A worker that could not load its models is replaced after this time: somebody may have mended the cause.
 FAILED_RETRY_S = 30.0
 #: A worker told to leave has this long to do so.
 LEAVE_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True)
-class WorkerStatus:
-    """What `server_status` shows of the worker."""
-
-    state: Literal["stopped", "warming", "ready", "failed", "unreachable"]
-    models: dict[str, str]
-    pid: int | None = None
-    device: str | None = None
-    fingerprint: str | None = None
-    adapter: str | None = None
-    queue: wire.Queue | None = None
-    problem: str | None = None
 
 
 class WorkerProcess:
@@ -148,16 +136,7 @@ class WorkerProcess:
             return WorkerStatus("warming" if is_starting else "stopped", models, problem=self._problem)
         except LyraError as error:
             return WorkerStatus("unreachable", models, problem=str(error))
-        return WorkerStatus(
-            health.state,
-            {"nli": health.nli_model, "embedding": health.embedding_model},
-            pid=health.pid,
-            device=health.device,
-            fingerprint=health.fingerprint,
-            adapter=health.adapter,
-            queue=health.queue,
-            problem=health.problem,
-        )
+        return WorkerStatus.of(health)
 
     # Starting
 
@@ -193,7 +172,7 @@ class WorkerProcess:
         self._problem = None
 
     async def _spawn(self) -> None:
-        self._note_crash()
+        await self._note_crash()
         self._crashes.check(self._clock())
         check_installed(self._command)
         # Nobody answers there, and nobody else may bind it while we hold the lock.
@@ -313,11 +292,16 @@ class WorkerProcess:
         words = last_words(self._output, self._log)
         return f"{ending(returncode)}: {words}" if words else ending(returncode)
 
-    def _note_crash(self) -> None:
+    async def _note_crash(self) -> None:
         """Count the end of the worker that this server started last, unless it left in order."""
-        if self._child is None or (returncode := self._child.poll()) is None:
+        if self._child is None:
             return
-        if returncode not in (0, -signal.SIGTERM):
+        # Its socket may refuse a moment before the thread that waits for the process learns of its end.
+        for _ in range(round(REAP_WAIT_S / POLL_S)):
+            if self._child.poll() is not None:
+                break
+            await asyncio.sleep(POLL_S)
+        if self._child.returncode not in (None, 0, -signal.SIGTERM):
             self._crashes.note(self._clock())
         self._child = None
 

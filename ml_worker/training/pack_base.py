@@ -18,11 +18,9 @@ from safetensors.torch import load_file, save
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from ml_worker import difference
-from ml_worker.base_models import BUILTIN_FOLDER, DIFFERENCE, MANIFEST, load_builtin
+from ml_worker.base_models import BUILTIN_FOLDER, DIFFERENCE, MANIFEST, Manifest, load_builtin, quiet_libraries
 from ml_worker.encoder import encoder_folder, sha256
 from schema.vocabulary import LABELS, Label
-
-FORMAT = 1
 
 #: For the reported distance between the trained model and the packed one.
 PROBES = (
@@ -88,27 +86,26 @@ def logits(model: Any) -> torch.Tensor:
 
 def main() -> None:
     options = arguments()
+    quiet_libraries()
     trained, labels = read_trained(options)
     model = encoder_model(labels)
-    encoder = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    #: The head of a fresh model is random: it belongs to no encoder.
-    encoder = {name: tensor for name, tensor in encoder.items() if not name.startswith("classifier.")}
+    # The head of a fresh model is random: it belongs to no encoder.
+    encoder = {name: t.clone() for name, t in model.state_dict().items() if not name.startswith("classifier.")}
     stored = difference.subtract(trained, encoder)
     if changed := [name for name in stored if ".word_embeddings." in name or ".position_embeddings." in name]:
         raise SystemExit(f"{changed} differ from the encoder; train with frozen embeddings (ml_worker.training.base)")
 
     options.out.mkdir(parents=True, exist_ok=True)
     write(options.out / DIFFERENCE, save(stored))
-    manifest = {
-        "format": FORMAT,
-        "difference_sha256": sha256(options.out / DIFFERENCE),
-        "labels": list(labels),
-        "temperature": options.temperature,
-        "tokens_max": options.tokens_max,
-        "scores": json.loads(options.scores.read_text(encoding="utf-8")) if options.scores else None,
-        "command": "python -m ml_worker.training.pack_base " + shlex.join(map(shorten, sys.argv[1:])),
-    }
-    write(options.out / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
+    manifest = Manifest(
+        difference_sha256=sha256(options.out / DIFFERENCE),
+        labels=labels,
+        temperature=options.temperature,
+        tokens_max=options.tokens_max,
+        scores=json.loads(options.scores.read_text(encoding="utf-8")) if options.scores else None,
+        command="python -m ml_worker.training.pack_base " + shlex.join(map(shorten, sys.argv[1:])),
+    )
+    write(options.out / MANIFEST, (manifest.model_dump_json(indent=2) + "\n").encode())
 
     model.load_state_dict(trained)
     distance = (logits(model) - logits(load_builtin(options.out).model)).abs().max().item()

@@ -47,6 +47,9 @@ class Worker:
         self.adapter: str | None = None
         self.leave = asyncio.Event()
 
+    def remove_socket(self) -> None:
+        Path(self.options.socket).unlink(missing_ok=True)
+
     def served_by(self) -> wire.ServedBy:
         return wire.ServedBy(
             base_model="scripted", fingerprint=FINGERPRINT, adapter=self.adapter, temperature=1.0, device="cpu"
@@ -179,7 +182,7 @@ async def main(options: argparse.Namespace) -> None:
     async with server:
         await worker.leave.wait()
         # Stop listening first; whoever starts the next worker may already wait for that.
-        Path(options.socket).unlink(missing_ok=True)
+        worker.remove_socket()
         os._exit(0)
 
 

@@ -12,8 +12,10 @@ from lyra_mcp.worker_client.spawn import Command
 async def main(settings: str, *argv: str) -> None:
     async with WorkerProcess(Settings.model_validate_json(settings), command=Command(argv)) as process:
         await process.ensure()
-        await process._presence_held()
-        print("ready", flush=True)
+        while not process._presence.is_held:  # noqa: ASYNC110 - the task that holds it sends no event
+            await asyncio.sleep(0.01)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 

@@ -108,7 +108,7 @@ async def test_a_wrong_number_of_pairs_or_texts_is_refused_before_a_worker_is_st
 
 
 async def test_a_worker_that_dies_during_a_request_is_an_error_and_the_next_call_works(client, journal):
-    with pytest.raises(WorkerGone, match="ended during the request; .* the next call starts a new worker"):
+    with pytest.raises(WorkerGone, match=r"ended during the request; .* the next call starts a new worker"):
         await judge(client, "[die]")
 
     assert len((await judge(client, "it rains")).judgements) == 1

@@ -1,7 +1,7 @@
 """The worker's life: started once, shared, watched, started again, and gone when nobody is left."""
 
 import asyncio
-import fcntl
+import contextlib
 import os
 import signal
 import socket
@@ -14,7 +14,7 @@ import pytest
 from lyra_mcp.errors import WorkerGone, WorkerWarming
 from lyra_mcp.worker_client import WorkerStatus
 from lyra_mcp.worker_client.process import FAILED_RETRY_S
-from lyra_mcp.worker_client.spawn import CRASH_WINDOW_S, CRASHES_MAX
+from lyra_mcp.worker_client.spawn import CRASH_WINDOW_S, CRASHES_MAX, spawn_lock
 from schema import wire
 
 SERVER = Path(__file__).with_name("server.py")
@@ -39,6 +39,27 @@ async def until(is_true) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.fixture
+def program():
+    """Run a program with pipes; it is killed when the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def run(*argv: str) -> subprocess.Popen:
+            child = subprocess.Popen([sys.executable, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            stack.enter_context(child)
+            stack.callback(child.kill)
+            return child
+
+        yield run
+
+
+@pytest.fixture
+def server_program(program, settings, scripted, tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text(settings.model_dump_json())
+    return lambda: program(str(SERVER), str(file), *scripted().argv)
+
+
 # Starting
 
 
@@ -56,14 +77,11 @@ async def test_two_servers_at_once_start_one_worker(server, journal):
     assert len(journal.pids()) == 1
 
 
-async def test_two_server_processes_at_once_start_one_worker(settings, scripted, journal, tmp_path):
-    servers = [start_server(settings, scripted(), tmp_path) for _ in range(2)]
-    for one in servers:
+async def test_two_server_processes_at_once_start_one_worker(server_program, journal):
+    for one in [server_program(), server_program()]:
         assert await asyncio.to_thread(one.stdout.readline) == b"ready\n"
 
     assert len(journal.pids()) == 1
-    for one in servers:
-        end(one)
 
 
 async def test_other_models_have_a_worker_of_their_own(server, journal):
@@ -84,18 +102,17 @@ async def test_a_socket_that_a_dead_worker_left_behind_is_replaced(server, journ
     assert len(journal.pids()) == 1
 
 
-async def test_the_lock_of_a_dead_server_keeps_nobody_out(server, journal):
+async def test_the_lock_of_a_dead_server_keeps_nobody_out(server, journal, program):
     process = server()
     process.socket.parent.mkdir(mode=0o700)
     code = (
         "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX); print(flush=True); input()"
     )
-    lock = f"{process.socket}.spawn"
-    holder = subprocess.Popen([sys.executable, "-c", code, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = program("-c", code, f"{process.socket}.spawn")
     holder.stdout.readline()
     waiting = asyncio.create_task(process.ensure())
     await asyncio.sleep(0)
-    end(holder)
+    holder.kill()
 
     await waiting
 
@@ -106,8 +123,7 @@ async def test_a_lock_that_is_held_too_long_is_an_error(server, monkeypatch):
     monkeypatch.setattr("lyra_mcp.worker_client.process.SPAWN_LOCK_WAIT_S", 0.1)
     process = server()
     process.socket.parent.mkdir(mode=0o700)
-    with open(f"{process.socket}.spawn", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    async with spawn_lock(process.socket.with_name(f"{process.socket.name}.spawn"), wait_s=0):
         with pytest.raises(WorkerGone, match=r"another server has been starting the worker .* call again"):
             await process.ensure()
 
@@ -175,7 +191,7 @@ async def test_a_worker_that_cannot_load_says_why_and_is_tried_again_later(serve
     cause.touch()
     process = server(f"--fail-while={cause}", clock=clock)
     for _ in range(2):
-        with pytest.raises(WorkerGone, match="could not load its models: the folder holds no model; .* tries again"):
+        with pytest.raises(WorkerGone, match=r"could not load its models: the folder holds no model; .* tries again"):
             await process.ensure()
     assert len(journal.pids()) == 1
     cause.unlink()
@@ -189,17 +205,11 @@ async def test_a_worker_that_cannot_load_says_why_and_is_tried_again_later(serve
 async def test_a_worker_that_dies_while_loading_is_an_error(server, journal):
     process = server("--warming-s=60")
     waiting = asyncio.create_task(process.ensure())
-    await until_warming(process)
+    await until(lambda: process._presence.is_held)
     os.kill(journal.pids()[0], signal.SIGKILL)
 
-    with pytest.raises(WorkerGone, match=r"ended.* the next call starts a new worker"):
+    with pytest.raises(WorkerGone, match=r"ended.* while its models were loading; .* the next call starts a new"):
         await waiting
-
-
-async def until_warming(process) -> None:
-    async with asyncio.timeout(20):
-        while (await process.status()).pid is None:
-            pass
 
 
 # Crashing
@@ -301,12 +311,12 @@ async def test_the_worker_leaves_when_its_last_server_has_closed(server, journal
     await journal.wait_until_living([])
 
 
-async def test_the_worker_leaves_when_its_server_is_killed(settings, scripted, journal, tmp_path):
-    one = start_server(settings, scripted(), tmp_path)
+async def test_the_worker_leaves_when_its_server_is_killed(server_program, journal):
+    one = server_program()
     assert await asyncio.to_thread(one.stdout.readline) == b"ready\n"
     assert len(journal.living()) == 1
 
-    end(one)
+    one.kill()
 
     await journal.wait_until_living([])
 
@@ -323,20 +333,6 @@ async def test_presence_follows_the_worker_that_took_the_place_of_the_first(serv
     await process.close()
 
     await journal.wait_until_living([])
-
-
-def start_server(settings, command, tmp_path):
-    file = tmp_path / "settings.json"
-    file.write_text(settings.model_dump_json())
-    argv = [sys.executable, str(SERVER), str(file), *command.argv]
-    return subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def end(child: subprocess.Popen) -> None:
-    child.kill()
-    child.wait()
-    child.stdin.close()
-    child.stdout.close()
 
 
 # Status
