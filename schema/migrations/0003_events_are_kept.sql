@@ -1,0 +1,16 @@
+-- What was decided about a claim or a review is history, like the reviews themselves.
+
+BEGIN;
+
+CREATE TRIGGER claim_events_are_kept BEFORE UPDATE ON claim_events
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+CREATE TRIGGER review_retractions_are_kept BEFORE UPDATE ON review_retractions
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+PRAGMA user_version = 3;
+COMMIT;
