@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/python -m benchmarks.demo
+	$(BIN)/lyra-mcp demo
 
 test: setup
 	$(BIN)/python -m pytest

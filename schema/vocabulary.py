@@ -32,3 +32,44 @@ CALIBRATION_ACTIONS: tuple[CalibrationAction, ...] = get_args(CalibrationAction)
 #: `warming`: the models are loading; `failed`: they could not be loaded, and the worker says why.
 WorkerState = Literal["warming", "ready", "failed"]
 WORKER_STATES: tuple[WorkerState, ...] = get_args(WorkerState)
+
+#: What can be trained.
+JobKind = Literal["nli_lora"]
+JOB_KINDS: tuple[JobKind, ...] = get_args(JobKind)
+
+#: A job's whole life, as the server keeps it.
+JobState = Literal[
+    "planned",
+    "awaiting_approval",
+    "preparing",
+    "training",
+    "evaluating",
+    "gated",
+    "candidate",
+    "champion",
+    "retired",
+    "cancelled",
+    "failed",
+    "interrupted",
+]
+JOB_STATES: tuple[JobState, ...] = get_args(JobState)
+
+#: The part of it the worker sees. `waiting`: another job trains; `evaluated`: the gate may decide;
+#: `interrupted`: stopped or killed, and resumable.
+RunState = Literal["waiting", "preparing", "training", "evaluating", "evaluated", "cancelled", "failed", "interrupted"]
+RUN_STATES: tuple[RunState, ...] = get_args(RunState)
+FINAL_RUN_STATES: frozenset[RunState] = frozenset({"evaluated", "cancelled", "failed", "interrupted"})
+
+#: `correction`: the person changed the model's label; `confirmed`: the person agreed with it.
+SampleSource = Literal["correction", "confirmed", "unreviewed"]
+SAMPLE_SOURCES: tuple[SampleSource, ...] = get_args(SampleSource)
+
+SplitPart = Literal["train", "validation", "holdout"]
+SPLIT_PARTS: tuple[SplitPart, ...] = get_args(SplitPart)
+
+#: Names that point to a version. `previous`: what a rollback brings back.
+Alias = Literal["champion", "candidate", "previous"]
+ALIASES: tuple[Alias, ...] = get_args(Alias)
+
+AliasAction = Literal["activate", "rollback"]
+ALIAS_ACTIONS: tuple[AliasAction, ...] = get_args(AliasAction)

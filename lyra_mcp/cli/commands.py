@@ -53,6 +53,14 @@ def status(as_json: AsJson = False) -> None:
         print(f"problem   {problem}")
 
 
+@app.command()
+def demo(as_json: AsJson = False) -> None:
+    """Show one correction loop in about a minute, offline, in a temporary home; a script plays the person."""
+    from lyra_mcp.cli.demo import run_demo  # noqa: PLC0415 - it brings the MCP client, which nothing else needs
+
+    raise SystemExit(run_demo(as_json=as_json))
+
+
 def _settings() -> Settings:
     try:
         return Settings()

@@ -17,6 +17,9 @@ class Review:
     pair_digest: str
     premise: str
     hypothesis: str
+    source_url: str
+    domain: str | None
+    page_id: str | None
     prediction: Prediction
     previous_label: Label
     correct_label: Label

@@ -1,7 +1,5 @@
 """What people say of what we said: labels of edges, claims, domains. One action, one transaction."""
 
-import hashlib
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,10 +11,10 @@ from lyra_mcp.domain.edges import is_correction
 from lyra_mcp.domain.evidence import Edge
 from lyra_mcp.errors import Conflict, Invalid, NotFound
 from lyra_mcp.operations import claims
+from lyra_mcp.operations.idempotency import find_kept, keep
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import corrections, domain_rules, edges, idempotency_keys
+from lyra_mcp.storage import corrections, domain_rules, edges
 from lyra_mcp.storage.database import Transaction
-from lyra_mcp.storage.idempotency_keys import KeptResult
 from schema.vocabulary import DomainDecision, Label, SourceType
 
 
@@ -48,27 +46,16 @@ async def give_feedback(
 
     `request` is what was asked, so that a key used for something else is noticed.
     """
-    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     async with services.database.transaction() as tx:
-        if idempotency_key:
-            kept = await idempotency_keys.find_result(tx, "feedback", idempotency_key)
-            if kept and kept.request_digest != digest:
-                raise Conflict("this idempotency_key was used for another request; choose a new one")
-            if kept:
-                return _load(kept.result)
+        if idempotency_key and (kept := await find_kept(tx, "feedback", idempotency_key, request)):
+            score = kept.pop("score")
+            return Feedback(**kept, score=score and Score(**score))
         fields = await action(tx)
         reviews_total, corrections_total = await corrections.count_reviews(tx)
         feedback = Feedback(**fields, reviews_total=reviews_total, corrections_total=corrections_total)
         if idempotency_key:
-            kept = KeptResult(digest, json.dumps(asdict(feedback)))
-            await idempotency_keys.insert_result(tx, "feedback", idempotency_key, kept, created_at=services.now())
+            await keep(services, tx, "feedback", idempotency_key, request, asdict(feedback))
         return feedback
-
-
-def _load(text: str) -> Feedback:
-    fields = json.loads(text)
-    score = fields.pop("score")
-    return Feedback(**fields, score=score and Score(**score))
 
 
 def correct_edge(
@@ -79,7 +66,7 @@ def correct_edge(
     async def act(tx: Transaction) -> dict[str, Any]:
         edge = await _nli_edge(tx, edge_id)
         review = await _review(services, tx, edge, correct_label=correct_label, reason=reason, source_type=source_type)
-        await corrections.insert_review(tx, review, edge)
+        await corrections.insert_review(tx, review)
         if review.is_correction and edge.representation is not None:
             await corrections.insert_vector(
                 tx,
@@ -206,6 +193,9 @@ async def _review(
         pair_digest=edge.pair_digest,
         premise=edge.premise,
         hypothesis=edge.hypothesis,
+        source_url=edge.source_url,
+        domain=edge.domain,
+        page_id=edge.page_id,
         prediction=edge.prediction,
         previous_label=edge.label,
         correct_label=correct_label,

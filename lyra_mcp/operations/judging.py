@@ -10,6 +10,7 @@ from lyra_mcp.domain.edges import Triple, pair_digest, softmax
 from lyra_mcp.domain.evidence import Prediction
 from lyra_mcp.errors import NotFound, Unavailable
 from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.serving import BASE, find_serving
 from lyra_mcp.storage import calibrations, corrections
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import LABELS, Label
@@ -73,8 +74,9 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
     digests = [pair_digest(pair.premise, pair.hypothesis) for pair in pairs]
     async with services.database.transaction() as tx:
         reviews = await corrections.find_current_reviews(tx, digests)
+        adapter = (await find_serving(services, tx)).adapter
     try:
-        reply = await services.worker.judge(list(pairs), adapter="loaded", representation=True)
+        reply, degraded_reason = await _ask(services, pairs, adapter)
     except Unavailable as error:
         if any(digest not in reviews for digest in digests):
             raise
@@ -106,7 +108,18 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
             for index, digest in enumerate(digests)
         ]
     server = Server(served.base_model, served.fingerprint, reply.served_by.adapter, version, reply.served_by.device)
-    return Judged(judged, server, degraded_reason=reread_problem)
+    return Judged(judged, server, degraded_reason="; ".join(filter(None, [degraded_reason, reread_problem])))
+
+
+async def _ask(services: Services, pairs: Sequence[Pair], adapter: str) -> tuple[JudgeReply, str]:
+    """Ask the model; where the adapter does not fit its base any more, the base answers alone and says so."""
+    try:
+        return await services.worker.judge(list(pairs), adapter=adapter, representation=True), ""
+    except NotFound as error:
+        if adapter == BASE:
+            raise
+        reason = f"answered by the base alone: {error}; adapters(action='list') shows versions"
+        return await services.worker.judge(list(pairs), adapter=BASE, representation=True), reason
 
 
 async def _judged_pair(
@@ -169,7 +182,7 @@ async def _reread_corrections(services: Services, served: ServedModel) -> str:
         return ""
     pairs = [Pair(premise=review.premise, hypothesis=review.hypothesis) for review in unread]
     try:
-        reply = await services.worker.judge(pairs, adapter=served.adapter or "base", representation=True)
+        reply = await services.worker.judge(pairs, adapter=served.adapter or BASE, representation=True)
     except (Unavailable, NotFound) as error:
         return f"similar corrections were not all looked up; {error}"
     async with services.database.transaction() as tx:

@@ -9,7 +9,15 @@ from secrets import token_hex
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client.client import WorkerClient
+from lyra_mcp.worker_client.jobs import JobsClient
 from lyra_mcp.worker_client.process import WorkerProcess
+
+
+@dataclass(slots=True)
+class ByHand:
+    """What somebody loaded or unloaded by hand, for as long as this server lives; None: nothing."""
+
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +25,8 @@ class Services:
     settings: Settings
     database: Database
     worker: WorkerClient
+    jobs: JobsClient
+    by_hand: ByHand
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
@@ -35,10 +45,13 @@ def new_id(prefix: str) -> str:
 
 
 def build_services(settings: Settings) -> Services:
+    worker = WorkerClient(WorkerProcess(settings))
     return Services(
         settings=settings,
         database=Database(settings.user_dir),
-        worker=WorkerClient(WorkerProcess(settings)),
+        worker=worker,
+        jobs=JobsClient(worker),
+        by_hand=ByHand(),
         clock=lambda: datetime.now(UTC),
         new_id=new_id,
         chance=random.SystemRandom(),

@@ -69,7 +69,7 @@ async def review_queue(
     return ReviewQueueAnswer(
         items=items,
         unreviewed_total=total,
-        next_step="Ask the person about each item, then feedback(action='edge_correct', ...)."
+        next_step="Ask the person about each item; feedback(action='edge_correct', ...) also where the label was right."
         if items
         else "Nothing is left to review; add_evidence() brings new edges.",
     )

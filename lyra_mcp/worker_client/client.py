@@ -45,6 +45,10 @@ class WorkerClient:
     async def close(self) -> None:
         await self._process.close()
 
+    async def ready(self) -> None:
+        """Return when a worker is ready; starts one if there is none. Raises like `judge`."""
+        await self._process.ensure()
+
     async def judge(self, pairs: Sequence[wire.Pair], *, adapter: str, representation: bool) -> wire.JudgeReply:
         """Judge up to `PAIRS_MAX` pairs; starts a worker if there is none.
 
@@ -55,14 +59,14 @@ class WorkerClient:
             WorkerGone: the worker could not start, died, or its answer makes no sense.
         """
         message = _built(wire.JudgePairs, pairs=list(pairs), adapter=adapter, representation=representation)
-        reply = await self._serve("/nli", wire.JudgeReply, message, timeout_s=JUDGE_TIMEOUT_S)
+        reply = await self.serve("/nli", wire.JudgeReply, message, timeout_s=JUDGE_TIMEOUT_S)
         _check_judgements(reply, len(message.pairs), representation=representation)
         return reply
 
     async def embed(self, texts: Sequence[str]) -> wire.EmbedReply:
         """Embed up to `TEXTS_MAX` texts; starts a worker if there is none. Raises like `judge`."""
         message = _built(wire.EmbedTexts, texts=list(texts))
-        reply = await self._serve("/embed", wire.EmbedReply, message, timeout_s=EMBED_TIMEOUT_S)
+        reply = await self.serve("/embed", wire.EmbedReply, message, timeout_s=EMBED_TIMEOUT_S)
         _check_vectors(reply, len(message.texts))
         return reply
 
@@ -75,17 +79,17 @@ class WorkerClient:
             WorkerGone: there is no worker, or it died.
         """
         message = _built(wire.LoadAdapter, adapter_path=path)
-        return await self._ask(
+        return await self.ask(
             "POST", "/nli/adapter/load", wire.AdapterLoaded, timeout_s=ADAPTER_TIMEOUT_S, message=message
         )
 
     async def unload_adapter(self) -> wire.AdapterUnloaded:
         """Make the worker serve the base alone. Raises like `load_adapter`."""
-        return await self._ask("POST", "/nli/adapter/unload", wire.AdapterUnloaded, timeout_s=ADAPTER_TIMEOUT_S)
+        return await self.ask("POST", "/nli/adapter/unload", wire.AdapterUnloaded, timeout_s=ADAPTER_TIMEOUT_S)
 
     async def adapter_status(self) -> wire.AdapterStatus:
         """Say which adapter serves. Raises like `load_adapter`."""
-        return await self._ask("GET", "/nli/adapter/status", wire.AdapterStatus, timeout_s=ADAPTER_TIMEOUT_S)
+        return await self.ask("GET", "/nli/adapter/status", wire.AdapterStatus, timeout_s=ADAPTER_TIMEOUT_S)
 
     async def health(self) -> wire.Health:
         """Ask the worker how it is. Raises like `load_adapter`."""
@@ -95,16 +99,17 @@ class WorkerClient:
         """Describe the worker, also one that is not there; raises nothing for it."""
         return await self._process.status()
 
-    async def _serve(self, path: str, reply: type[ReplyT], message: wire.Message, *, timeout_s: float) -> ReplyT:
+    async def serve(self, path: str, reply: type[ReplyT], message: wire.Message | None, *, timeout_s: float) -> ReplyT:
+        """Post to a ready worker; starts one if there is none. Raises like `judge`."""
         await self._process.ensure()
         try:
-            return await self._ask("POST", path, reply, timeout_s=timeout_s, message=message)
+            return await self.ask("POST", path, reply, timeout_s=timeout_s, message=message)
         except WorkerAbsent:
             # The worker left after it was last seen; this request never did.
             await self._process.ensure()
-        return await self._ask("POST", path, reply, timeout_s=timeout_s, message=message)
+        return await self.ask("POST", path, reply, timeout_s=timeout_s, message=message)
 
-    async def _ask(
+    async def ask(
         self,
         method: Literal["GET", "POST"],
         path: str,
@@ -113,6 +118,7 @@ class WorkerClient:
         timeout_s: float,
         message: wire.Message | None = None,
     ) -> ReplyT:
+        """Ask the worker that is there; starts none. Raises like `load_adapter`."""
         try:
             return await self._process.connection.ask(method, path, reply, timeout_s=timeout_s, message=message)
         except WorkerGone:

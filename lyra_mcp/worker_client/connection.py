@@ -10,9 +10,20 @@ from typing import Literal, TypeVar
 import httpx2
 from pydantic import ValidationError
 
-from lyra_mcp.errors import Invalid, LyraError, NotFound, WorkerBusy, WorkerGone, WorkerWarming
+from lyra_mcp.errors import (
+    Conflict,
+    DiskFull,
+    Invalid,
+    LyraError,
+    NotFound,
+    TooFewReviews,
+    WorkerBusy,
+    WorkerGone,
+    WorkerWarming,
+)
 from lyra_mcp.worker_client.address import WorkerAbsent, check_place
 from schema import wire
+from schema.jobs import JobProblem, JobProblemCode
 
 #: How long the worker may take to accept a presence.
 PRESENCE_OPEN_TIMEOUT_S = 10.0
@@ -28,6 +39,17 @@ _ERRORS: dict[wire.ProblemCode, tuple[type[LyraError], str]] = {
     "failed": (WorkerGone, NEXT_STEP),
     "unknown_adapter": (NotFound, "server_status shows what is loaded"),
     "out_of_memory": (WorkerGone, "call again with fewer or shorter texts"),
+}
+
+
+#: Why a job was refused; the messages name the next step. What is not listed, another request mends.
+_JOB_ERRORS: dict[JobProblemCode, type[LyraError]] = {
+    "not_found": NotFound,
+    "conflict": Conflict,
+    "too_few_samples": TooFewReviews,
+    "insufficient_disk": DiskFull,
+    "out_of_memory": WorkerGone,
+    "failed": WorkerGone,
 }
 
 
@@ -84,6 +106,8 @@ class Connection:
             raise WorkerGone(f"the worker ended during the request; {NEXT_STEP}") from error
         if response.is_success:
             return _parsed(reply, response.content)
+        if path.startswith("/jobs"):
+            raise _job_error(_parsed(JobProblem, response.content))
         raise _error(_parsed(wire.Problem, response.content))
 
     @asynccontextmanager
@@ -105,6 +129,10 @@ def _parsed(model: type[ReplyT], content: bytes) -> ReplyT:
         return model.model_validate_json(content)
     except ValidationError as error:
         raise WorkerGone(f"the worker's answer is no {model.__name__} of this version; {NEXT_STEP}") from error
+
+
+def _job_error(problem: JobProblem) -> LyraError:
+    return _JOB_ERRORS.get(problem.code, Invalid)(problem.message)
 
 
 def _error(problem: wire.Problem) -> LyraError:

@@ -1,0 +1,99 @@
+"""The nouns of retraining: a job, the version it made, and what became of it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from lyra_mcp.domain.promotion import Gate
+from schema.vocabulary import AliasAction, JobKind, JobState
+
+#: Of the newest versions, so many are never pruned.
+KEPT_MIN = 3
+
+#: States in which something will still happen by itself.
+UNDER_WAY: frozenset[JobState] = frozenset(
+    {"planned", "awaiting_approval", "preparing", "training", "evaluating", "gated"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    job_id: str
+    kind: JobKind
+    state: JobState
+    base_model: str
+    fingerprint: str
+    recipe_name: str
+    samples_sha256: str
+    samples: int
+    champion_version: int | None
+    problem: str | None
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldoutScores:
+    """How one model did on a version's hold-out."""
+
+    n: int
+    accuracy: float
+    brier: float
+    nll: float
+    ece: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    kind: JobKind
+    version: int
+    job_id: str
+    adapter_path: str
+    adapter_sha256: str
+    base_model: str
+    fingerprint: str
+    #: The champion it was compared with; null: the base alone.
+    parent_version: int | None
+    samples_sha256: str
+    samples: int
+    recipe_name: str
+    #: As JSON text.
+    recipe: str
+    base: HoldoutScores
+    candidate: HoldoutScores
+    gate: Gate
+    created_at: str
+    is_pruned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AliasEvent:
+    action: AliasAction
+    from_version: int | None
+    to_version: int | None
+    forced: bool
+    reason: str | None
+    created_at: str
+
+
+def rollback_target(events: Sequence[AliasEvent]) -> int | None:
+    """The version that served before the present one; None is the base alone.
+
+    Rollbacks undo activations like brackets close: two in a row go back two activations, not back and forth.
+    """
+    champions: list[int | None] = [None]
+    for event in events:
+        if event.action == "activate":
+            champions.append(event.to_version)
+        elif len(champions) > 1:
+            champions.pop()
+    return champions[-2] if len(champions) > 1 else None
+
+
+def prunable(versions: Sequence[ModelVersion], *, aliased: Collection[int]) -> list[ModelVersion]:
+    """What may be deleted: not the newest three, nothing an alias names, no parent of what stays."""
+    whole = sorted((version for version in versions if not version.is_pruned), key=lambda version: version.version)
+    newest = {version.version for version in whole[-KEPT_MIN:]}
+    kept = newest | set(aliased)
+    parents = {version.parent_version for version in whole if version.version in kept}
+    return [version for version in whole if version.version not in kept | parents]

@@ -1,0 +1,88 @@
+"""Training jobs, and which reviews a finished one learned from."""
+
+from collections.abc import Sequence
+
+from lyra_mcp.domain.versions import UNDER_WAY, Job
+from lyra_mcp.storage.database import Row, Transaction, first_value
+from schema.vocabulary import JobKind, JobState, SplitPart
+
+_COLUMNS = (
+    "job_id, kind, state, base_model, fingerprint, recipe_name, samples_sha256, samples, champion_version, problem,"
+    " created_at, updated_at"
+)
+
+
+def _job(row: Row) -> Job:
+    return Job(*row)
+
+
+async def insert_job(tx: Transaction, job: Job) -> None:
+    await tx.execute(
+        f"INSERT INTO jobs ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - own columns
+        (
+            job.job_id,
+            job.kind,
+            job.state,
+            job.base_model,
+            job.fingerprint,
+            job.recipe_name,
+            job.samples_sha256,
+            job.samples,
+            job.champion_version,
+            job.problem,
+            job.created_at,
+            job.updated_at,
+        ),
+    )
+
+
+async def find_job(tx: Transaction, job_id: str) -> Job | None:
+    cursor = await tx.execute(f"SELECT {_COLUMNS} FROM jobs WHERE job_id = ?", (job_id,))  # noqa: S608 - own columns
+    row = await cursor.fetchone()
+    return _job(row) if row else None
+
+
+async def list_jobs(tx: Transaction, *, limit: int) -> list[Job]:
+    """Newest first."""
+    cursor = await tx.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY seq DESC LIMIT ?", (limit,))  # noqa: S608 - own columns
+    return [_job(row) for row in await cursor.fetchall()]
+
+
+async def find_job_under_way(tx: Transaction, kind: JobKind) -> Job | None:
+    marks = ", ".join("?" * len(UNDER_WAY))
+    cursor = await tx.execute(
+        f"SELECT {_COLUMNS} FROM jobs WHERE kind = ? AND state IN ({marks})",  # noqa: S608 - own columns
+        (kind, *sorted(UNDER_WAY)),
+    )
+    row = await cursor.fetchone()
+    return _job(row) if row else None
+
+
+async def update_state(
+    tx: Transaction, job_id: str, state: JobState, *, problem: str | None = None, updated_at: str
+) -> None:
+    await tx.execute(
+        "UPDATE jobs SET state = ?, problem = coalesce(?, problem), updated_at = ? WHERE job_id = ?",
+        (state, problem, updated_at, job_id),
+    )
+
+
+async def insert_samples(tx: Transaction, job_id: str, parts: Sequence[tuple[str, SplitPart]]) -> None:
+    """Record in which part of the data each review was: (review id, part)."""
+    await tx.executemany(
+        "INSERT INTO job_samples (job_id, review_id, part) VALUES (?, ?, ?)",
+        [(job_id, review_id, part) for review_id, part in parts],
+    )
+
+
+async def find_earlier_parts(tx: Transaction) -> dict[str, SplitPart]:
+    """Where each review was in the newest job that used it."""
+    cursor = await tx.execute("SELECT review_id, part FROM job_samples JOIN jobs USING (job_id) ORDER BY jobs.seq")
+    return {row["review_id"]: row["part"] for row in await cursor.fetchall()}
+
+
+async def find_last_trained_at(tx: Transaction, kind: JobKind) -> str | None:
+    """When the newest version of a kind was made."""
+    cursor = await tx.execute("SELECT max(created_at) FROM model_versions WHERE kind = ?", (kind,))
+    value = await first_value(cursor)
+    return None if value is None else str(value)

@@ -1,0 +1,33 @@
+"""What the server asks of the worker's job machine."""
+
+from lyra_mcp.worker_client.client import WorkerClient
+from schema.jobs import JobStatus, Preflight, PreflightReply, StartJob
+
+#: The worker answers from the job's folder; only a busy disk makes it wait.
+JOBS_TIMEOUT_S = 30.0
+
+
+class JobsClient:
+    """The job machine as functions."""
+
+    def __init__(self, worker: WorkerClient) -> None:
+        self._worker = worker
+
+    async def preflight(self, order: Preflight) -> PreflightReply:
+        """Would such a job be accepted, and how long would it take? Starts a worker, but no job."""
+        return await self._worker.serve("/jobs/preflight", PreflightReply, order, timeout_s=JOBS_TIMEOUT_S)
+
+    async def start(self, job_id: str) -> JobStatus:
+        """Order a job whose folder is prepared; starts a worker if there is none."""
+        return await self._worker.serve("/jobs", JobStatus, StartJob(job_id=job_id), timeout_s=JOBS_TIMEOUT_S)
+
+    async def resume(self, job_id: str) -> JobStatus:
+        return await self._worker.serve(f"/jobs/{job_id}/resume", JobStatus, None, timeout_s=JOBS_TIMEOUT_S)
+
+    async def cancel(self, job_id: str) -> JobStatus:
+        """Raises WorkerGone where no worker runs: then nothing trains either."""
+        return await self._worker.ask("POST", f"/jobs/{job_id}/cancel", JobStatus, timeout_s=JOBS_TIMEOUT_S)
+
+    async def status(self, job_id: str) -> JobStatus:
+        """Raises like `cancel`."""
+        return await self._worker.ask("GET", f"/jobs/{job_id}", JobStatus, timeout_s=JOBS_TIMEOUT_S)

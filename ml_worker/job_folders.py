@@ -1,0 +1,145 @@
+"""A job's folder: its files by name, its state written atomically, and the lock that says who is training.
+
+The lock is held by the training child for its whole life and released by the kernel when it dies,
+however it dies; a process id alone could by then belong to somebody else.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from schema.jobs import JobProblem, JobProblemCode, JobRequest, JobStatus
+
+
+class JobRefused(Exception):
+    """A job that cannot start or go on; the message names what to do."""
+
+    def __init__(self, code: JobProblemCode, message: str) -> None:
+        super().__init__(message)
+        self.problem = JobProblem(code=code, message=message)
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames inside the folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """A reader sees the old file or the new one, never half of one."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
+class JobFolder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.request = path / "request.json"
+        self.samples = path / "samples.jsonl"
+        self.state = path / "state.json"
+        self.loss = path / "loss.jsonl"
+        self.log = path / "log"
+        self.checkpoints = path / "checkpoints"
+        self.adapter = path / "adapter"
+        self.report = path / "report.json"
+        self.page = path / "report.html"
+        #: Exists once somebody asked to cancel; survives the death of everybody.
+        self.cancel = path / "cancel"
+        self.lock = path / "lock"
+
+    def read_request(self) -> JobRequest:
+        """Read the order.
+
+        Raises:
+            JobRefused: `invalid_request`, when the file is missing or does not say what is needed.
+        """
+        try:
+            request = JobRequest.model_validate_json(self.request.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise JobRefused(
+                "invalid_request", f"request.json of job {self.path.name!r} is unusable: {error}"
+            ) from error
+        if request.job_id != self.path.name:
+            raise JobRefused("invalid_request", f"request.json in {self.path.name!r} belongs to {request.job_id!r}")
+        return request
+
+    def verify_samples(self, request: JobRequest) -> None:
+        """Compare the frozen samples with the digest in the order.
+
+        Raises:
+            JobRefused: `invalid_samples`.
+        """
+        try:
+            with self.samples.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise JobRefused("invalid_samples", f"samples.jsonl cannot be read: {error}; plan the job again") from error
+        if found != request.samples_sha256:
+            raise JobRefused(
+                "invalid_samples",
+                f"samples.jsonl has SHA-256 {found}, the order says {request.samples_sha256}; plan the job again",
+            )
+
+    def read_status(self) -> JobStatus | None:
+        """None: no worker has seen this job yet."""
+        try:
+            return JobStatus.model_validate_json(self.state.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write_status(self, status: JobStatus) -> None:
+        write_atomically(self.state, status.model_dump_json(indent=1).encode())
+
+    def is_running(self) -> bool:
+        """Whether a training child is alive, whoever started it."""
+        if not self.lock.exists():
+            return False
+        with self.lock.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """Be the one who trains; the file descriptor, handed to a child, keeps the lock for as long as that lives.
+
+        Raises:
+            JobRefused: `conflict`, when another process already is.
+        """
+        with self.lock.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise JobRefused("conflict", f"job {self.path.name!r} is already being trained") from error
+            yield file.fileno()
+
+
+def reconciled(
+    folder: JobFolder, status: JobStatus, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> JobStatus:
+    """What is true of a job whose child may have died: one that says it runs, and does not, was interrupted."""
+    if status.is_final or status.state == "waiting" or folder.is_running():
+        return status
+    newest = folder.read_status() or status  # the child may have ended between the two looks
+    if newest.is_final:
+        return newest
+    state = "cancelled" if folder.cancel.exists() else "interrupted"
+    ended = newest.model_copy(update={"state": state, "pid": None, "eta_s": None, "ended_at": now()})
+    folder.write_status(ended)
+    return ended

@@ -1,0 +1,202 @@
+"""The training child: one job, from its folder to its report. The worker starts it; nothing else is needed.
+
+    python -m ml_worker.training.run JOBS/JOB_ID --adapters-root ADAPTERS
+
+SIGTERM saves a checkpoint and leaves a resumable job. Killed at any moment, the job can be resumed,
+and its adapter is either whole or not there.
+"""
+
+import argparse
+import errno
+import os
+import shutil
+import sys
+import traceback
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from ml_worker.base_models import BaseModel, load_base
+from ml_worker.errors import AdapterRefused, BaseRefused
+from ml_worker.evaluation.job_report import Models, build_report, load_model
+from ml_worker.evaluation.page import render_page
+from ml_worker.job_folders import JobFolder, JobRefused, write_atomically
+from ml_worker.training import artifacts
+from ml_worker.training.balance import balance_warnings
+from ml_worker.training.nli_lora import Interrupted, NliLoraTraining, TrainingData, Watchers, prepare_data
+from ml_worker.training.preconditions import Probes, check_disk, choose_device, cpu_warning
+from ml_worker.training.progress import Progress, StopFlag
+from schema.jobs import JobProblem, JobRequest, Sample
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="the job's folder, with request.json and samples.jsonl")
+    parser.add_argument("--adapters-root", type=Path, required=True, help="where the champion lies")
+    parser.add_argument("--nice", type=int, default=0, help="how much to give way to other processes, 0 to 19")
+    parser.add_argument("--locked", action="store_true", help="the job's lock was inherited from the worker")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = arguments()
+    os.nice(options.nice)
+    folder = JobFolder(options.folder.resolve())
+    with nullcontext() if options.locked else folder.held():
+        status = folder.read_status()
+        if status is None:
+            raise SystemExit(f"{folder.state} is missing; start the job through the worker")
+        stop = StopFlag()
+        stop.listen()
+        progress = Progress(folder, status)
+        return run_to_an_end(Run(folder, options.adapters_root, progress, stop), progress)
+
+
+def run_to_an_end(run: "Run", progress: Progress) -> int:
+    """Whatever happens, the folder says what happened."""
+    try:
+        run.everything()
+    except Interrupted:
+        if run.folder.cancel.exists():
+            shutil.rmtree(run.folder.checkpoints, ignore_errors=True)
+            progress.enter("cancelled")
+        else:
+            progress.enter("interrupted")
+    except JobRefused as error:
+        progress.fail(error.problem)
+    except BaseRefused as error:
+        progress.fail(JobProblem(code="unusable_base", message=str(error)))
+    except AdapterRefused as error:
+        progress.fail(JobProblem(code="unknown_adapter", message=str(error)))
+    except torch.OutOfMemoryError as error:
+        progress.fail(JobProblem(code="out_of_memory", message=f"{error}; resume with a smaller batch"))
+    except Exception as error:  # noqa: BLE001 - a process must answer: the folder has to say why the job ended
+        traceback.print_exc(file=sys.stdout)
+        progress.fail(as_problem(error))
+    else:
+        return 0
+    return 1
+
+
+def as_problem(error: Exception) -> JobProblem:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return JobProblem(code="insufficient_disk", message=f"{error}; free some space, then resume the job")
+    return JobProblem(code="failed", message=f"{type(error).__name__}: {error}; the job's log has the rest")
+
+
+class Run:
+    def __init__(
+        self, folder: JobFolder, adapters_root: Path, progress: Progress, stop: StopFlag, probes: Probes | None = None
+    ) -> None:
+        self.folder, self.adapters_root = folder, adapters_root
+        self.progress, self.stop, self.probes = progress, stop, probes or Probes()
+
+    def everything(self) -> None:
+        """Prepare, train, evaluate, report.
+
+        Raises:
+            JobRefused, BaseRefused, AdapterRefused: the job cannot be done as ordered.
+            Interrupted: somebody asked to stop.
+        """
+        self.progress.enter("preparing", problem=None)
+        request = self.folder.read_request()
+        self.folder.verify_samples(request)
+        check_disk(self.folder.path, self.probes)
+        device = choose_device(request.limits, self.probes)
+        torch.set_num_threads(request.limits.threads)
+        samples = read_samples(self.folder, request)
+        data = prepare_data(samples, request.recipe, seed=request.seed)
+        for warning in balance_warnings(samples):
+            self.progress.warn(warning)
+        training = self.train(request, data, device)
+        self.progress.end(training)
+        self.progress.enter("evaluating")
+        self.evaluate(request, samples, training)
+        self.progress.enter("evaluated")
+
+    def train(self, request: JobRequest, data: TrainingData, device: torch.device) -> NliLoraTraining:
+        training = NliLoraTraining(
+            load_ordered_base(request),
+            data,
+            request.recipe,
+            seed=request.seed,
+            limits=request.limits,
+            checkpoints_root=self.folder.checkpoints,
+            device=device,
+            watchers=Watchers(on_step=self.progress.on_step, should_stop=lambda: self.stop.is_set),
+        )
+        self.stop.raise_if_set()
+        estimate_s = training.estimate_s()
+        if device.type == "cpu":
+            self.progress.warn(cpu_warning(estimate_s))
+        self.progress.enter("training", device=device.type, steps=training.steps, eta_s=estimate_s)
+        training.run()
+        self.stop.raise_if_set()
+        return training
+
+    def evaluate(self, request: JobRequest, samples: list[Sample], training: NliLoraTraining) -> None:
+        temperature = artifacts.fitted_temperature(training)
+        artifacts.publish_adapter(self.folder, request, training, temperature=temperature)
+        base = load_ordered_base(request)
+        models = Models(
+            base=load_model(base, training.device),
+            champion=None
+            if request.champion is None
+            else load_model(base, training.device, root=self.adapters_root, path=request.champion),
+            candidate=load_model(base, training.device, root=self.folder.path, path=self.folder.adapter.name),
+        )
+        report = build_report(
+            request,
+            samples,
+            training,
+            models,
+            self.progress.status.warnings,
+            check=self.stop.raise_if_set,
+            adapter_folder=self.folder.adapter,
+        )
+        write_atomically(self.folder.page, render_page(report).encode())
+        write_atomically(self.folder.report, report.model_dump_json(indent=1).encode())
+
+
+def read_samples(folder: JobFolder, request: JobRequest) -> list[Sample]:
+    """Read the frozen snapshot.
+
+    Raises:
+        JobRefused: `invalid_samples` or `too_few_samples`.
+    """
+    try:
+        lines = folder.samples.read_text(encoding="utf-8").splitlines()
+        samples = [Sample.model_validate_json(line) for line in lines]
+    except ValueError as error:  # also pydantic's ValidationError and bytes that are no UTF-8
+        raise JobRefused("invalid_samples", f"samples.jsonl: {error}") from error
+    if len({sample.sample_id for sample in samples}) < len(samples):
+        raise JobRefused("invalid_samples", "samples.jsonl names a sample_id twice; plan the job again")
+    reviewed = sum(sample.label is not None for sample in samples)
+    if reviewed < request.limits.samples_min:
+        raise JobRefused(
+            "too_few_samples",
+            f"{reviewed} reviewed samples, at least {request.limits.samples_min} are needed; review more pairs",
+        )
+    return samples
+
+
+def load_ordered_base(request: JobRequest) -> BaseModel:
+    """Load the base the samples were judged with.
+
+    Raises:
+        JobRefused: `fingerprint_mismatch`.
+        BaseRefused: it cannot be loaded.
+    """
+    base = load_base(request.base_model)
+    if base.fingerprint != request.fingerprint:
+        raise JobRefused(
+            "fingerprint_mismatch",
+            f"{request.base_model} has the fingerprint {base.fingerprint}, the order says {request.fingerprint}: "
+            f"the base has changed; plan the job again",
+        )
+    return base
+
+
+if __name__ == "__main__":
+    sys.exit(main())
