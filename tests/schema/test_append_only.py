@@ -13,6 +13,8 @@ APPEND_ONLY = [
     "calibrations",
     "calibration_events",
     "calibration_evaluations",
+    "job_events",
+    "alias_events",
 ]
 PREDICTION = [
     "predicted_label",
@@ -39,7 +41,7 @@ def connection():
         if not table.startswith("sqlite_"):
             kinds = [kind for _, _, kind, *_ in opened.execute(f"PRAGMA table_info({table})").fetchall()]
             marks = ", ".join("?" * len(kinds))
-            opened.execute(f"INSERT INTO {table} VALUES ({marks})", [ANY_VALUE[kind] for kind in kinds])
+            opened.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", [ANY_VALUE[kind] for kind in kinds])
     yield opened
     opened.close()
 
@@ -61,9 +63,15 @@ def test_every_table_of_events_is_a_record(connection):
     assert {name for name in tables if name.endswith(("_events", "_evaluations", "_retractions"))} <= set(APPEND_ONLY)
 
 
-def test_events_of_domain_rules_cannot_be_deleted(connection):
-    with pytest.raises(sqlite.IntegrityError, match="append-only"):
-        connection.execute("DELETE FROM domain_rule_events")
+@pytest.mark.parametrize("table", ["domain_rule_events", "alias_events", "model_versions"])
+def test_some_records_cannot_be_deleted_either(connection, table):
+    with pytest.raises(sqlite.IntegrityError, match=r"append-only|never reused"):
+        connection.execute(f"DELETE FROM {table}")
+
+
+def test_a_version_of_a_model_cannot_be_changed(connection):
+    with pytest.raises(sqlite.IntegrityError, match="a version is immutable"):
+        connection.execute("UPDATE model_versions SET gate_passed = 1")
 
 
 @pytest.mark.parametrize("column", PREDICTION)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import stat
-import sys
 from contextlib import asynccontextmanager
 
 import anyio
@@ -15,20 +14,6 @@ from lyra_mcp.storage import database as module
 from lyra_mcp.storage.database import Database, schema_version, translate
 
 ALL = module.migrations()
-SERVER = """
-import asyncio, sys
-from pathlib import Path
-from lyra_mcp.storage.database import Database
-
-async def main():
-    database = Database(Path(sys.argv[1]))
-    async with database.transaction() as tx:
-        await tx.execute("INSERT INTO claims (claim_id, text, text_digest, created_at) VALUES (?, 'x', ?, 'now')",
-                         (sys.argv[2], sys.argv[2]))
-    await database.close()
-
-asyncio.run(main())
-"""
 
 
 @pytest.fixture
@@ -141,17 +126,6 @@ async def test_a_database_from_the_future_is_refused_and_kept(folder, one_claim)
         connection.execute(f"PRAGMA user_version = {len(ALL)}")
         connection.close()
     assert await stored(folder) == ["claim_1"]
-
-
-async def test_two_processes_that_open_a_fresh_database_at_once_both_succeed(folder):
-    servers = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, str(folder), f"claim_{number}")
-        for number in range(2)
-    ]
-    async with asyncio.timeout(30):
-        assert [await server.wait() for server in servers] == [0, 0]
-
-    assert sorted(await stored(folder)) == ["claim_0", "claim_1"]
 
 
 # Keys and files

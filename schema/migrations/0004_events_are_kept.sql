@@ -1,4 +1,4 @@
--- What was decided about a claim or a review is history, like the reviews themselves.
+-- What was decided about a claim, a review or a job is history, like the reviews themselves.
 
 BEGIN;
 
@@ -12,5 +12,10 @@ BEGIN
     SELECT RAISE(ABORT, 'append-only');
 END;
 
-PRAGMA user_version = 3;
+CREATE TRIGGER job_events_are_kept BEFORE UPDATE ON job_events
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+PRAGMA user_version = 4;
 COMMIT;
