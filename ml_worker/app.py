@@ -117,7 +117,7 @@ class Presence(Response):
         del self.headers["content-length"]
         self._lifetime = lifetime
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI hands over all three
         with self._lifetime.presence():
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": b"present\n", "more_body": True})
