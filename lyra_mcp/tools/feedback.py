@@ -65,7 +65,7 @@ async def feedback(
     action: ActionName,
     edge_id: Annotated[str | None, Field(description="from add_evidence, get_claims or review_queue")] = None,
     correct_label: Annotated[Label | None, Field(description="what the label really is")] = None,
-    claim_id: str | None = None,
+    claim_id: Annotated[str | None, Field(description="from get_claims")] = None,
     domain_pattern: Annotated[str | None, Field(description="example.com, or *.example.com for its subdomains")] = None,
     review_id: Annotated[str | None, Field(description="of an earlier edge_correct")] = None,
     reason: Reason = None,
@@ -108,7 +108,8 @@ def _check(action: ActionName, arguments: dict[str, str]) -> None:
     """Name what is missing and what does not belong: a stray argument is a mistake worth hearing about."""
     missing = [names for names in REQUIRED[action] if not any(name in arguments for name in names.split("|"))]
     if missing:
-        raise Invalid(f"{action} needs {' and '.join(name.replace('|', ' or ') for name in missing)}")
+        needed = " and ".join(name.replace("|", " or ") for name in missing)
+        raise Invalid(f"{action} needs {needed}; get_claims(claim_id=...) and review_queue() show the ids")
     stray = sorted(set(arguments) - ALLOWED[action])
     if stray:
         raise Invalid(f"{action} takes no {' and no '.join(stray)}; leave it out or choose another action")
