@@ -25,7 +25,9 @@ ELSEWHERE = ("snli_devtest", "mnli_dev_matched")
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with nli/scifact.jsonl.gz and nli/dev.jsonl.gz")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with nli/scifact.jsonl.gz and nli/dev.jsonl.gz"
+    )
     parser.add_argument("--base", default="builtin", help="builtin, a local folder, or a model id")
     parser.add_argument("--recipe", nargs="+", default=["default"], choices=sorted(NLI_LORA_RECIPES))
     parser.add_argument("--change", default="{}", help="JSON of recipe fields to try instead")

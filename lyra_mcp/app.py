@@ -1,5 +1,6 @@
 """The MCP server, put together: tools, resources, prompts, and what they work with."""
 
+import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,7 +34,10 @@ class LyraServer(MCPServer[Services]):
     ) -> CallToolResult | InputRequiredResult:
         tool, _, action = name.partition(".")
         # Only plain names are listed, because several clients reject dots; the design documents write them.
-        asked = {**arguments, "action": action} if action else arguments
+        asked = {"action": action, **arguments} if action else arguments
+        if action and asked["action"] != action:
+            raise ToolError(f"E_INVALID: {name} says one action and the arguments another; leave out action")
+        _refuse_surrogates(tool, asked)
         try:
             return await super().call_tool(tool, asked, context)
         except UnexpectedToolError as error:
@@ -71,6 +75,17 @@ def build_server(settings: Settings, *, services: Callable[[Settings], Services]
     resources.register(server)
     prompts.register(server)
     return server
+
+
+def _refuse_surrogates(tool: str, arguments: dict[str, Any]) -> None:
+    """JSON can write half a character; no database and no model can."""
+    for argument, value in arguments.items():
+        try:
+            json.dumps([argument, value], ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            shown = argument.encode("ascii", "backslashreplace").decode()
+            message = f"E_INVALID: {shown}: must be valid Unicode; remove the lone surrogate and call {tool} again"
+            raise ToolError(message) from error
 
 
 def _explain(tool: str, error: ValidationError) -> str:

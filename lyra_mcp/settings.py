@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -17,11 +17,22 @@ def _default_runtime_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"lyra-{os.getuid()}"
 
 
+def _expanded(folder: Path) -> Path:
+    """Hosts start us without a shell, so nobody else reads the `~` of their configuration."""
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{folder} names no user's folder; write the whole path") from error
+
+
+Folder = Annotated[Path, AfterValidator(_expanded)]
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LYRA_", frozen=True, extra="forbid")
 
     #: Where everything lives: databases, adapters, logs.
-    home: Path = Field(default_factory=lambda: user_data_path("lyra"))
+    home: Folder = Field(default_factory=lambda: user_data_path("lyra"))
     #: Who the local user is; one folder and one database each.
     user: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "local"
     #: Which tools are listed.
@@ -35,7 +46,7 @@ class Settings(BaseSettings):
     #: Threads the worker computes with; null: one for each core.
     threads: Annotated[int | None, Field(ge=1, le=256)] = None
 
-    runtime_dir: Path = Field(default_factory=_default_runtime_dir)
+    runtime_dir: Folder = Field(default_factory=_default_runtime_dir)
     #: How long a tool waits for a worker that is loading before it says `E_WARMING`.
     worker_wait_s: Annotated[float, Field(ge=0, le=120)] = 25.0
     #: A worker nobody asks leaves after this time.
@@ -48,6 +59,18 @@ class Settings(BaseSettings):
     #: Similarity in [-1, 1] from which another correction is shown as similar.
     near_similarity_min: Annotated[float, Field(ge=-1, le=1)] = 0.9
 
+    #: When a retraining is worth proposing.
+    trigger_corrections: Annotated[int, Field(ge=1)] = 100
+    trigger_correction_rate: Annotated[float, Field(ge=0, le=1)] = 0.05
+    trigger_days: Annotated[float, Field(ge=0)] = 7.0
+    #: Reviewed pairs by people below which nothing is trained.
+    training_samples_min: Annotated[int, Field(ge=10)] = 100
+    #: What a trained adapter must reach before it may serve without force.
+    gate_accuracy_min: Annotated[float, Field(ge=0, le=1)] = 0.85
+    gate_agreement_min: Annotated[float, Field(ge=0, le=1)] = 0.95
+    #: Let an adapter that passes the gate serve without asking.
+    auto_activate: bool = False
+
     @property
     def user_dir(self) -> Path:
         return self.home / "users" / self.user
@@ -55,6 +78,10 @@ class Settings(BaseSettings):
     @property
     def adapters_root(self) -> Path:
         return self.home / "adapters"
+
+    @property
+    def jobs_root(self) -> Path:
+        return self.home / "jobs"
 
     @property
     def log_dir(self) -> Path:

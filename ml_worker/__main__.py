@@ -63,7 +63,7 @@ class Server(uvicorn.Server):
 
 
 async def serve(options: Options, listener: socket.socket, models: ModelThread) -> None:
-    lifetime = Lifetime(idle_s=options.idle_s, linger_s=options.linger_s)
+    lifetime = Lifetime(idle_s=options.idle_s, linger_s=options.linger_s, is_loading=lambda: models.state == "warming")
     config = uvicorn.Config(
         create_app(Worker(options, models, lifetime)),
         loop="asyncio",

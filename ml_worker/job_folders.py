@@ -70,7 +70,9 @@ class JobFolder:
         try:
             request = JobRequest.model_validate_json(self.request.read_bytes())
         except (OSError, ValidationError) as error:
-            raise JobRefused("invalid_request", f"request.json of job {self.path.name!r} is unusable: {error}") from error
+            raise JobRefused(
+                "invalid_request", f"request.json of job {self.path.name!r} is unusable: {error}"
+            ) from error
         if request.job_id != self.path.name:
             raise JobRefused("invalid_request", f"request.json in {self.path.name!r} belongs to {request.job_id!r}")
         return request
@@ -114,8 +116,8 @@ class JobFolder:
         return False
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Be the one who trains.
+    def held(self) -> Iterator[int]:
+        """Be the one who trains; the file descriptor, handed to a child, keeps the lock for as long as that lives.
 
         Raises:
             JobRefused: `conflict`, when another process already is.
@@ -125,14 +127,13 @@ class JobFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise JobRefused("conflict", f"job {self.path.name!r} is already being trained") from error
-            yield
+            yield file.fileno()
 
 
-def reconciled(folder: JobFolder, status: JobStatus, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> JobStatus:
-    """What is true of a job whose child may have died: one that says it runs, and does not, was interrupted.
-
-    The caller has made sure that nobody is just starting it.
-    """
+def reconciled(
+    folder: JobFolder, status: JobStatus, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> JobStatus:
+    """What is true of a job whose child may have died: one that says it runs, and does not, was interrupted."""
     if status.is_final or status.state == "waiting" or folder.is_running():
         return status
     newest = folder.read_status() or status  # the child may have ended between the two looks

@@ -13,16 +13,28 @@ FIRST_VISIT_S = 10.0
 class Lifetime:
     """Counts requests and present servers; lives on the event loop."""
 
-    def __init__(self, *, idle_s: float, linger_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        idle_s: float,
+        linger_s: float,
+        is_loading: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._idle_s = idle_s
         self._linger_s = linger_s
+        self._is_loading = is_loading
         self._clock = clock
-        self._asked_at = self._present_at = clock()
+        self._asked_at = self._present_at = self._loading_at = clock()
         self._requests = 0
         self._presences = 0
         self._was_visited = False
         #: Set when the worker leaves: open presences end then.
         self.leaving = asyncio.Event()
+
+    @property
+    def presences(self) -> int:
+        return self._presences
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -51,7 +63,9 @@ class Lifetime:
         now = self._clock()
         if self._requests:
             return None
-        if now - self._asked_at >= self._idle_s:
+        if self._is_loading():
+            self._loading_at = now  # those who wait for the models ask nothing else
+        if now - max(self._asked_at, self._loading_at) >= self._idle_s:
             return f"nothing was asked for {self._idle_s:g} s"
         #: A caller without presence (curl) keeps the worker for as long as one that has just left.
         linger_s = self._linger_s if self._was_visited else max(self._linger_s, FIRST_VISIT_S)

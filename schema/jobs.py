@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from schema.vocabulary import FINAL_RUN_STATES, JobKind, Label, RunState, SampleSource, SplitPart
+from schema.vocabulary import FINAL_RUN_STATES, JobKind, Label, RunState, SampleSource
 from schema.wire import Message, Text
 
 #: Also the name of the job's folder.
@@ -204,7 +204,7 @@ class JobStatus(Message):
     eta_s: float | None = None
     device: str | None = None
     #: For people: a slow device, a domain that dominates, a label with too few samples.
-    warnings: list[str] = []
+    warnings: tuple[str, ...] = ()
     problem: JobProblem | None = None
     pid: int | None = None
     created_at: AwareDatetime

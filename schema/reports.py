@@ -105,6 +105,8 @@ class DataSummary(Message):
     domains: list[Counted]
     sources: list[Counted]
     parts: list[Counted]
+    #: Mean length of premise and hypothesis together, of the reviewed samples.
+    chars_mean: float
     #: Unreviewed and built pairs the rehearsal drew from.
     rehearsal_unreviewed: int
     rehearsal_built: int

@@ -56,9 +56,7 @@ JOB_STATES: tuple[JobState, ...] = get_args(JobState)
 
 #: The part of it the worker sees. `waiting`: another job trains; `evaluated`: the gate may decide;
 #: `interrupted`: stopped or killed, and resumable.
-RunState = Literal[
-    "waiting", "preparing", "training", "evaluating", "evaluated", "cancelled", "failed", "interrupted"
-]
+RunState = Literal["waiting", "preparing", "training", "evaluating", "evaluated", "cancelled", "failed", "interrupted"]
 RUN_STATES: tuple[RunState, ...] = get_args(RunState)
 FINAL_RUN_STATES: frozenset[RunState] = frozenset({"evaluated", "cancelled", "failed", "interrupted"})
 

@@ -63,7 +63,7 @@ def mcnemar_p(better: int, worse: int) -> float:
     n = better + worse
     if n == 0:
         return 1.0
-    tail = sum(comb(n, k) for k in range(min(better, worse) + 1)) / 2**n
+    tail: float = sum(comb(n, k) for k in range(min(better, worse) + 1)) / 2**n
     return min(1.0, 2 * tail)
 
 
@@ -82,7 +82,11 @@ def _accuracy(outcomes: Sequence[Outcome], threshold: float) -> Condition:
     low, high = wilson_interval(right, n)
     value = right / n
     return Condition(
-        "holdout_accuracy", value, threshold, value >= threshold, f"{right} of {n}; 95 % interval {low:.3f} to {high:.3f}"
+        "holdout_accuracy",
+        value,
+        threshold,
+        value >= threshold,
+        f"{right} of {n}; 95 % interval {low:.3f} to {high:.3f}",
     )
 
 

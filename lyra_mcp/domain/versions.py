@@ -10,7 +10,9 @@ from schema.vocabulary import AliasAction, JobKind, JobState
 KEPT_MIN = 3
 
 #: States in which something will still happen by itself.
-UNDER_WAY: frozenset[JobState] = frozenset({"planned", "awaiting_approval", "preparing", "training", "evaluating", "gated"})
+UNDER_WAY: frozenset[JobState] = frozenset(
+    {"planned", "awaiting_approval", "preparing", "training", "evaluating", "gated"}
+)
 
 
 @dataclass(frozen=True, slots=True)

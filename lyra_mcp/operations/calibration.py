@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import anyio
 from pydantic import TypeAdapter
@@ -14,8 +15,8 @@ from lyra_mcp.domain.edges import logits_of, softmax
 from lyra_mcp.domain.reviews import Reviewed, audit_weights
 from lyra_mcp.domain.statistics import Report, Sample
 from lyra_mcp.domain.statistics import evaluate as measure
-from lyra_mcp.errors import Conflict, NotFound, TooFewReviews
-from lyra_mcp.operations.services import Services
+from lyra_mcp.errors import Conflict, Invalid, NotFound, TooFewReviews
+from lyra_mcp.operations.services import Services, as_text
 from lyra_mcp.storage import calibrations, corrections, edges
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import LABELS
@@ -69,7 +70,7 @@ async def evaluate(services: Services, *, adapter: str | None, since: str | None
     async with services.database.transaction() as tx:
         current = await _current(tx, adapter)
         reviews = await corrections.list_current_reviews(
-            tx, fingerprint=current.model.fingerprint, adapter=current.model.adapter, since=since
+            tx, fingerprint=current.model.fingerprint, adapter=current.model.adapter, since=_moment(since)
         )
         unreviewed = await edges.list_unreviewed_draws(
             tx, fingerprint=current.model.fingerprint, adapter=current.model.adapter
@@ -151,7 +152,9 @@ async def fit(services: Services, *, adapter: str | None) -> tuple[Fit, Current]
             created_at=services.now(),
         )
         await calibrations.insert_calibration(tx, calibration)
-        event = CalibrationEvent("fit", current.version, calibration.version, None, services.now())
+        # Another call may have fitted or rolled back meanwhile: this one replaces what serves now.
+        replaced = await calibrations.find_active_calibration(tx, calibration.fingerprint, calibration.adapter)
+        event = CalibrationEvent("fit", replaced.version if replaced else 0, calibration.version, None, services.now())
         await calibrations.insert_event(tx, calibration.fingerprint, calibration.adapter, event)
     return outcome, Current(current.model, calibration)
 
@@ -201,7 +204,7 @@ async def list_evaluations(
     services: Services, *, adapter: str | None, since: str | None, limit: int
 ) -> list[Evaluation]:
     async with services.database.transaction() as tx:
-        return await calibrations.list_evaluations(tx, adapter=adapter, since=since, limit=limit)
+        return await calibrations.list_evaluations(tx, adapter=adapter, since=_moment(since), limit=limit)
 
 
 async def find_evaluation(services: Services, evaluation_id: str | None) -> Evaluation:
@@ -239,16 +242,28 @@ async def _current(tx: Transaction, adapter: str | None) -> Current:
 async def _target(tx: Transaction, current: Current, version: int | None) -> int:
     model = (current.model.fingerprint, current.model.adapter)
     if version is None:
-        events = await calibrations.list_events(tx, *model)
         if current.version == 0:
             raise Conflict("version 0, the model's own calibration, serves already; there is nothing to go back to")
-        return next(event.from_version for event in reversed(events) if event.to_version == current.version)
+        # What served before this version was fitted; a rollback to it is no reason to go forward again.
+        fits = [event for event in await calibrations.list_events(tx, *model) if event.action == "fit"]
+        return next(event.from_version for event in fits if event.to_version == current.version)
     if version == current.version:
         raise Conflict(f"version {version} serves already; calibration_metrics(action='get_stats') lists the versions")
     known = {0} | {calibration.version for calibration in await calibrations.list_calibrations(tx, *model)}
     if version not in known:
         raise NotFound(f"no calibration version {version}; there are {', '.join(map(str, sorted(known)))}")
     return version
+
+
+def _moment(since: str | None) -> str | None:
+    """A date or time as the database spells it; without an offset it is UTC."""
+    if since is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(since)
+        return as_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError) as error:
+        raise Invalid("since is no date or time; write it as in 2026-03-31 or 2026-03-31T18:00:00Z") from error
 
 
 def _sample(review: Review, *, temperature: float) -> Sample:

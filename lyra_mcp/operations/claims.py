@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from lyra_mcp.domain import claims as domain_claims
 from lyra_mcp.domain.claims import Score
+from lyra_mcp.domain.corrections import settle
 from lyra_mcp.domain.domain_rules import Pattern, Rule, domain_of, is_blocked
 from lyra_mcp.domain.edges import pair_digest, text_digest
 from lyra_mcp.domain.evidence import Claim, Edge, Fragment, NewEdge
@@ -32,6 +33,8 @@ class ScoredClaim:
     edges: list[Edge]
     blocked_edge_ids: frozenset[str]
     reviewed_edge_ids: frozenset[str]
+    #: What could not be asked while it was stored, and why; empty when all was.
+    degraded_reason: str = ""
 
 
 async def add_evidence(
@@ -42,7 +45,7 @@ async def add_evidence(
     The same claim text is the same claim, and the same fragment from the same source counts once.
     """
     known, text = await _known_claim(services, claim=claim, claim_id=claim_id)
-    judged = await _judge_new(services, text, new_fragments)
+    judged, degraded_reason = await _judge_new(services, text, new_fragments)
     async with services.database.transaction() as tx:
         known = known or await claims.find_claim_by_text(tx, text_digest(text))
         if known is None:
@@ -59,7 +62,7 @@ async def add_evidence(
         scored = await _scored(tx, known_id)
     wanted = {edge_id: number for number, edge_id in enumerate(dict.fromkeys(stored))}
     shown = sorted((edge for edge in scored.edges if edge.edge_id in wanted), key=lambda edge: wanted[edge.edge_id])
-    return replace(scored, edges=shown)
+    return replace(scored, edges=shown, degraded_reason=degraded_reason)
 
 
 async def _known_claim(services: Services, *, claim: str | None, claim_id: str | None) -> tuple[Claim | None, str]:
@@ -77,12 +80,12 @@ async def _known_claim(services: Services, *, claim: str | None, claim_id: str |
 
 async def _judge_new(
     services: Services, claim_text: str, new_fragments: Sequence[NewFragment]
-) -> dict[str, JudgedPair]:
+) -> tuple[dict[str, JudgedPair], str]:
     texts = list(dict.fromkeys(new.text for new in new_fragments if new.kind == "nli"))
     if not texts:
-        return {}
+        return {}, ""
     judged = await judge(services, [Pair(premise=text, hypothesis=claim_text) for text in texts])
-    return dict(zip(texts, judged.pairs, strict=True))
+    return dict(zip(texts, judged.pairs, strict=True)), judged.degraded_reason
 
 
 async def _store(
@@ -111,40 +114,30 @@ async def _store(
     known = await edges.find_edge_between(tx, claim_id, fragment.fragment_id, new.kind)
     if known is not None:
         return known.edge_id
-    edge = _new_edge(
-        services, claim_id=claim_id, claim_text=claim_text, fragment=fragment, kind=new.kind, judged=judged
-    )
-    await edges.insert_edge(tx, edge, created_at=at)
-    return edge.edge_id
-
-
-def _new_edge(
-    services: Services,
-    *,
-    claim_id: str,
-    claim_text: str,
-    fragment: Fragment,
-    kind: EdgeKind,
-    judged: JudgedPair | None,
-) -> NewEdge:
     edge = NewEdge(
         edge_id=services.new_id("edge"),
         claim_id=claim_id,
         fragment_id=fragment.fragment_id,
-        kind=kind,
+        kind=new.kind,
         pair_digest=pair_digest(fragment.text, claim_text),
         audit_draw=services.chance.random(),
     )
-    if judged is None:
-        return edge
-    memory = judged.remembered if judged.remembered and judged.remembered.exact else None
+    if judged is not None:
+        edge = await _with_label(tx, edge, judged)
+    await edges.insert_edge(tx, edge, created_at=at)
+    return edge.edge_id
+
+
+async def _with_label(tx: Transaction, edge: NewEdge, judged: JudgedPair) -> NewEdge:
+    """The reviews are read here once more: one may have come, or gone, while the model was thinking."""
+    settled = settle(edge.edge_id, judged.prediction, await corrections.list_reviews_of_pair(tx, edge.pair_digest))
     return replace(
         edge,
         prediction=judged.prediction,
-        label=judged.label,
-        confidence=judged.confidence,
-        label_source="memory" if memory else "model",
-        memory_review_id=memory.review_id if memory else None,
+        label=settled.effective.label,
+        confidence=settled.effective.confidence,
+        label_source=settled.effective.label_source,
+        memory_review_id=settled.memory_review_id,
         representation=judged.representation,
     )
 

@@ -1,22 +1,20 @@
 """What people say of what we said: labels of edges, claims, domains. One action, one transaction."""
 
-import hashlib
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lyra_mcp.domain.claims import Score
-from lyra_mcp.domain.corrections import Review
+from lyra_mcp.domain.corrections import Review, settle
 from lyra_mcp.domain.domain_rules import parse_pattern
-from lyra_mcp.domain.edges import Effective, effective, is_correction
+from lyra_mcp.domain.edges import is_correction
 from lyra_mcp.domain.evidence import Edge
 from lyra_mcp.errors import Conflict, Invalid, NotFound
 from lyra_mcp.operations import claims
+from lyra_mcp.operations.idempotency import find_kept, keep
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import corrections, domain_rules, edges, idempotency_keys
+from lyra_mcp.storage import corrections, domain_rules, edges
 from lyra_mcp.storage.database import Transaction
-from lyra_mcp.storage.idempotency_keys import KeptResult
 from schema.vocabulary import DomainDecision, Label, SourceType
 
 
@@ -48,27 +46,16 @@ async def give_feedback(
 
     `request` is what was asked, so that a key used for something else is noticed.
     """
-    digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
     async with services.database.transaction() as tx:
-        if idempotency_key:
-            kept = await idempotency_keys.find_result(tx, "feedback", idempotency_key)
-            if kept and kept.request_digest != digest:
-                raise Conflict("this idempotency_key was used for another request; choose a new one")
-            if kept:
-                return _load(kept.result)
+        if idempotency_key and (kept := await find_kept(tx, "feedback", idempotency_key, request)):
+            score = kept.pop("score")
+            return Feedback(**kept, score=score and Score(**score))
         fields = await action(tx)
         reviews_total, corrections_total = await corrections.count_reviews(tx)
         feedback = Feedback(**fields, reviews_total=reviews_total, corrections_total=corrections_total)
         if idempotency_key:
-            kept = KeptResult(digest, json.dumps(asdict(feedback)))
-            await idempotency_keys.insert_result(tx, "feedback", idempotency_key, kept, created_at=services.now())
+            await keep(services, tx, "feedback", idempotency_key, request, asdict(feedback))
         return feedback
-
-
-def _load(text: str) -> Feedback:
-    fields = json.loads(text)
-    score = fields.pop("score")
-    return Feedback(**fields, score=score and Score(**score))
 
 
 def correct_edge(
@@ -79,7 +66,7 @@ def correct_edge(
     async def act(tx: Transaction) -> dict[str, Any]:
         edge = await _nli_edge(tx, edge_id)
         review = await _review(services, tx, edge, correct_label=correct_label, reason=reason, source_type=source_type)
-        await corrections.insert_review(tx, review, edge)
+        await corrections.insert_review(tx, review)
         if review.is_correction and edge.representation is not None:
             await corrections.insert_vector(
                 tx,
@@ -88,7 +75,7 @@ def correct_edge(
                 adapter=review.prediction.adapter,
                 vector=edge.representation,
             )
-        await _settle(tx, edge)
+        await _settle(tx, edge.pair_digest)
         return {
             "review_id": review.review_id,
             "edge_id": edge_id,
@@ -112,12 +99,10 @@ def retract_review(
         await corrections.insert_retraction(
             tx, review.review_id, reason=reason, source_type=source_type, created_at=services.now()
         )
-        for followed in await edges.list_edges_from_memory(tx, review.review_id):
-            await _settle(tx, followed)
         edge = await edges.find_edge(tx, review.edge_id)
+        await _settle(tx, review.pair_digest)
         if edge is None:
             return {"review_id": review.review_id}
-        await _settle(tx, edge)
         settled = await edges.find_edge(tx, review.edge_id)
         assert settled is not None
         return {
@@ -208,6 +193,9 @@ async def _review(
         pair_digest=edge.pair_digest,
         premise=edge.premise,
         hypothesis=edge.hypothesis,
+        source_url=edge.source_url,
+        domain=edge.domain,
+        page_id=edge.page_id,
         prediction=edge.prediction,
         previous_label=edge.label,
         correct_label=correct_label,
@@ -236,14 +224,9 @@ async def _review_to_retract(tx: Transaction, *, review_id: str | None, edge_id:
     return standing[-1]
 
 
-async def _settle(tx: Transaction, edge: Edge) -> None:
-    """Bring an edge's effective label in line with the reviews that stand."""
-    assert edge.prediction is not None
-    start = Effective(edge.prediction.label, edge.prediction.confidence, "model")
-    if edge.memory_review_id and not await corrections.is_retracted(tx, edge.memory_review_id):
-        remembered = await corrections.find_review(tx, edge.memory_review_id)
-        assert remembered is not None, "reviews are never deleted"
-        start = Effective(remembered.correct_label, 1.0, "memory")
-    standing = await corrections.list_reviews_of_edge(tx, edge.edge_id)
-    now = effective(start, [review.correct_label for review in standing])
-    await edges.update_label(tx, edge.edge_id, now.label, now.confidence, now.label_source)
+async def _settle(tx: Transaction, pair_digest: str) -> None:
+    """Bring the label of every edge with this pair of texts in line with the reviews that stand."""
+    reviews = await corrections.list_reviews_of_pair(tx, pair_digest)
+    for edge in await edges.list_edges_of_pair(tx, pair_digest):
+        assert edge.prediction is not None
+        await edges.update_label(tx, edge.edge_id, settle(edge.edge_id, edge.prediction, reviews))

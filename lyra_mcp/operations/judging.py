@@ -8,8 +8,9 @@ from lyra_mcp.domain.calibrations import ServedModel
 from lyra_mcp.domain.corrections import Review
 from lyra_mcp.domain.edges import Triple, pair_digest, softmax
 from lyra_mcp.domain.evidence import Prediction
-from lyra_mcp.errors import Unavailable
+from lyra_mcp.errors import NotFound, Unavailable
 from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.serving import BASE, find_serving
 from lyra_mcp.storage import calibrations, corrections
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import LABELS, Label
@@ -60,7 +61,7 @@ class Server:
 class Judged:
     pairs: list[JudgedPair]
     served_by: Server
-    #: Why the model was not asked; empty when it was.
+    #: What could not be asked, and why; empty when all was.
     degraded_reason: str
 
 
@@ -73,8 +74,9 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
     digests = [pair_digest(pair.premise, pair.hypothesis) for pair in pairs]
     async with services.database.transaction() as tx:
         reviews = await corrections.find_current_reviews(tx, digests)
+        adapter = (await find_serving(services, tx)).adapter
     try:
-        reply = await services.worker.judge(list(pairs), adapter="loaded", representation=True)
+        reply, degraded_reason = await _ask(services, pairs, adapter)
     except Unavailable as error:
         if any(digest not in reviews for digest in digests):
             raise
@@ -85,7 +87,7 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
         reply.served_by.base_model,
         reply.served_by.temperature,
     )
-    await _reread_corrections(services, served)
+    reread_problem = await _reread_corrections(services, served)
     async with services.database.transaction() as tx:
         if await calibrations.find_served_model(tx, served.fingerprint, served.adapter) != served:
             await calibrations.upsert_served_model(tx, served)
@@ -106,7 +108,18 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
             for index, digest in enumerate(digests)
         ]
     server = Server(served.base_model, served.fingerprint, reply.served_by.adapter, version, reply.served_by.device)
-    return Judged(judged, server, degraded_reason="")
+    return Judged(judged, server, degraded_reason="; ".join(filter(None, [degraded_reason, reread_problem])))
+
+
+async def _ask(services: Services, pairs: Sequence[Pair], adapter: str) -> tuple[JudgeReply, str]:
+    """Ask the model; where the adapter does not fit its base any more, the base answers alone and says so."""
+    try:
+        return await services.worker.judge(list(pairs), adapter=adapter, representation=True), ""
+    except NotFound as error:
+        if adapter == BASE:
+            raise
+        reason = f"answered by the base alone: {error}; adapters(action='list') shows versions"
+        return await services.worker.judge(list(pairs), adapter=BASE, representation=True), reason
 
 
 async def _judged_pair(
@@ -156,16 +169,22 @@ async def _similar(tx: Transaction, services: Services, prediction: Prediction, 
     )
 
 
-async def _reread_corrections(services: Services, served: ServedModel) -> None:
-    """After a change of model, let it read the corrections it has not seen, so that similar ones are found."""
+async def _reread_corrections(services: Services, served: ServedModel) -> str:
+    """After a change of model, let it read the corrections it has not seen, so that similar ones are found.
+
+    Returns why similar corrections may be missing; the judgements are no worse for it. Empty when all is well.
+    """
     async with services.database.transaction() as tx:
         unread = await corrections.list_without_vector(
             tx, fingerprint=served.fingerprint, adapter=served.adapter, limit=REREAD_MAX
         )
     if not unread:
-        return
+        return ""
     pairs = [Pair(premise=review.premise, hypothesis=review.hypothesis) for review in unread]
-    reply = await services.worker.judge(pairs, adapter=served.adapter or "base", representation=True)
+    try:
+        reply = await services.worker.judge(pairs, adapter=served.adapter or BASE, representation=True)
+    except (Unavailable, NotFound) as error:
+        return f"similar corrections were not all looked up; {error}"
     async with services.database.transaction() as tx:
         for review, judgement in zip(unread, reply.judgements, strict=True):
             assert judgement.representation is not None, "we asked for it"
@@ -176,6 +195,7 @@ async def _reread_corrections(services: Services, served: ServedModel) -> None:
                 adapter=reply.served_by.adapter or "",
                 vector=base64.b64decode(judgement.representation),
             )
+    return ""
 
 
 def _exact(review: Review) -> Remembered:

@@ -9,7 +9,15 @@ from secrets import token_hex
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client.client import WorkerClient
+from lyra_mcp.worker_client.jobs import JobsClient
 from lyra_mcp.worker_client.process import WorkerProcess
+
+
+@dataclass(slots=True)
+class ByHand:
+    """What somebody loaded or unloaded by hand, for as long as this server lives; None: nothing."""
+
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +25,19 @@ class Services:
     settings: Settings
     database: Database
     worker: WorkerClient
+    jobs: JobsClient
+    by_hand: ByHand
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
 
     def now(self) -> str:
-        """This moment in UTC, in a form that sorts as text."""
-        return self.clock().astimezone(UTC).isoformat(timespec="microseconds")
+        return as_text(self.clock())
+
+
+def as_text(moment: datetime) -> str:
+    """An aware moment in UTC, in a form that sorts as text."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def new_id(prefix: str) -> str:
@@ -31,10 +45,13 @@ def new_id(prefix: str) -> str:
 
 
 def build_services(settings: Settings) -> Services:
+    worker = WorkerClient(WorkerProcess(settings))
     return Services(
         settings=settings,
         database=Database(settings.user_dir),
-        worker=WorkerClient(WorkerProcess(settings)),
+        worker=worker,
+        jobs=JobsClient(worker),
+        by_hand=ByHand(),
         clock=lambda: datetime.now(UTC),
         new_id=new_id,
         chance=random.SystemRandom(),

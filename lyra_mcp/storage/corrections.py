@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from lyra_mcp.domain.corrections import Neighbour, Review
-from lyra_mcp.domain.evidence import Edge
 from lyra_mcp.storage.database import Row, Transaction, first_value
 from lyra_mcp.storage.edges import dump_probabilities, prediction_of
 from schema.vocabulary import SelectedBy, SourceType
@@ -20,6 +19,9 @@ def _review(row: Row) -> Review:
         pair_digest=row["pair_digest"],
         premise=row["premise"],
         hypothesis=row["hypothesis"],
+        source_url=row["source_url"],
+        domain=row["domain"],
+        page_id=row["page_id"],
         prediction=prediction,
         previous_label=row["previous_label"],
         correct_label=row["correct_label"],
@@ -33,7 +35,7 @@ def _review(row: Row) -> Review:
     )
 
 
-async def insert_review(tx: Transaction, review: Review, edge: Edge) -> None:
+async def insert_review(tx: Transaction, review: Review) -> None:
     """Append a review; `review.seq` is given by the database."""
     said = review.prediction
     await tx.execute(
@@ -49,9 +51,9 @@ async def insert_review(tx: Transaction, review: Review, edge: Edge) -> None:
             review.pair_digest,
             review.premise,
             review.hypothesis,
-            edge.source_url,
-            edge.domain,
-            edge.page_id,
+            review.source_url,
+            review.domain,
+            review.page_id,
             said.label,
             said.confidence,
             dump_probabilities(said.probabilities),
@@ -99,6 +101,12 @@ async def list_reviews_of_edge(tx: Transaction, edge_id: str) -> list[Review]:
     return [_review(row) for row in await cursor.fetchall()]
 
 
+async def list_reviews_of_pair(tx: Transaction, pair_digest: str) -> list[Review]:
+    """Not retracted, of whatever edge and model, oldest first."""
+    cursor = await tx.execute("SELECT * FROM active_reviews WHERE pair_digest = ? ORDER BY seq", (pair_digest,))
+    return [_review(row) for row in await cursor.fetchall()]
+
+
 async def list_reviewed_edges(tx: Transaction, claim_id: str) -> frozenset[str]:
     cursor = await tx.execute("SELECT DISTINCT edge_id FROM active_reviews WHERE claim_id = ?", (claim_id,))
     return frozenset([row["edge_id"] for row in await cursor.fetchall()])
@@ -123,6 +131,24 @@ async def list_current_reviews(
         (fingerprint, adapter, since or ""),
     )
     return [_review(row) for row in await cursor.fetchall()]
+
+
+async def list_last_words(tx: Transaction) -> list[Review]:
+    """The newest review that stands of each pair, whichever model judged it, oldest first."""
+    cursor = await tx.execute(
+        "SELECT * FROM active_reviews AS review WHERE NOT EXISTS (SELECT 1 FROM active_reviews AS later"
+        " WHERE later.pair_digest = review.pair_digest AND later.seq > review.seq) ORDER BY seq"
+    )
+    return [_review(row) for row in await cursor.fetchall()]
+
+
+async def count_by_adapter(tx: Transaction, fingerprint: str) -> dict[str, tuple[int, int]]:
+    """Reviewed and corrected pairs of each adapter of a base; the empty name is the base alone."""
+    cursor = await tx.execute(
+        "SELECT adapter, count(*), sum(is_correction) FROM current_reviews WHERE fingerprint = ? GROUP BY adapter",
+        (fingerprint,),
+    )
+    return {row[0]: (row[1], row[2]) for row in await cursor.fetchall()}
 
 
 async def find_newest_review(tx: Transaction, *, adapter: str | None) -> Review | None:
@@ -170,6 +196,9 @@ async def find_nearest_correction(
         "SELECT review_id, correct_label, 1 - vec_distance_cosine(vector, ?) AS similarity, created_at, premise,"
         " hypothesis FROM correction_vectors JOIN current_reviews USING (review_id)"
         " WHERE correction_vectors.fingerprint = ? AND correction_vectors.adapter = ? AND is_correction = 1"
+        # Another model's review of the same pair may have come later and say otherwise.
+        " AND NOT EXISTS (SELECT 1 FROM active_reviews AS later WHERE later.pair_digest = current_reviews.pair_digest"
+        " AND later.seq > current_reviews.seq AND later.correct_label <> current_reviews.correct_label)"
         " ORDER BY similarity DESC LIMIT 1",
         (vector, fingerprint, adapter),
     )

@@ -31,18 +31,41 @@ def migrations() -> list[str]:
     return [path.read_text(encoding="utf-8") for path in sorted(folder.iterdir(), key=lambda path: path.name)]
 
 
+#: What SQLite and the system say, in lower case, and what the caller can do.
+_NEXT_STEPS: tuple[tuple[tuple[str, ...], type[LyraError], str], ...] = (
+    (
+        ("disk is full", "no space left"),
+        DiskFull,
+        "the disk is full and nothing was written; free some space and call again",
+    ),
+    (
+        ("locked", "busy"),
+        StorageFailed,
+        "another process keeps the database locked; call again, or stop the other server",
+    ),
+    (
+        ("readonly", "read-only", "unable to open", "permission denied", "not permitted"),
+        StorageFailed,
+        "the data folder cannot be written; set LYRA_HOME to a folder you own",
+    ),
+    (
+        ("not a database",),
+        StorageFailed,
+        "the key does not fit the database; restore the key file that belongs to it",
+    ),
+    (("malformed",), StorageFailed, "the database is damaged; restore lyra.db and lyra.key from a backup"),
+)
+
+
 def translate(error: Exception) -> LyraError:
     """What an error of the database means for the caller."""
-    text = str(error)
-    if "disk is full" in text or "No space left" in text:
-        return DiskFull("the disk is full and nothing was written; free some space and call again")
-    if "locked" in text or "busy" in text:
-        return StorageFailed("another process keeps the database locked; call again, or stop the other server")
-    if "readonly" in text or "read-only" in text or isinstance(error, PermissionError):
-        return StorageFailed("the data folder cannot be written; set LYRA_HOME to a folder you own")
-    if "not a database" in text:
-        return StorageFailed("the key does not fit the database; restore the key file that belongs to it")
-    return StorageFailed(f"the database failed ({type(error).__name__}); server_status() says what is wrong")
+    text = str(error).lower()
+    for said, kind, next_step in _NEXT_STEPS:
+        if any(words in text for words in said):
+            return kind(next_step)
+    if isinstance(error, OSError):
+        return StorageFailed(f"the data folder cannot be used ({error.strerror}); set LYRA_HOME to a folder you own")
+    return StorageFailed(f"the database failed ({type(error).__name__}: {error}); nothing was written; call again")
 
 
 class Database:
@@ -71,14 +94,14 @@ class Database:
             async with self._lock:
                 with _translated():
                     connection = await self._open()
-                    await connection.execute("BEGIN IMMEDIATE")
-                try:
-                    with _translated():
+                    try:
+                        await connection.execute("BEGIN IMMEDIATE")
                         yield connection
                         await connection.commit()
-                except BaseException:
-                    await connection.rollback()
-                    raise
+                    except BaseException:
+                        # Also when the caller was cancelled while it began: the thread of the database goes on.
+                        await connection.rollback()
+                        raise
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -91,6 +114,7 @@ class Database:
             # Two servers may start at once: one of them makes the key and the tables, the other waits.
             with (self._folder / "lyra.lock").open("w") as lock:
                 await anyio.to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
+                _refuse_plain_text(self.path)
                 connection = aiosqlite.Connection(_connector(self.path, self._key()), 64)
                 await connection
                 try:
@@ -105,7 +129,7 @@ class Database:
     def _key(self) -> bytes:
         path = self._folder / "lyra.key"
         if path.exists():
-            return bytes.fromhex(path.read_text(encoding="ascii"))
+            return _parse_key(path.read_bytes())
         if self.path.exists():
             raise StorageFailed("the key file is missing beside the database; restore lyra.key from a backup")
         key = secrets.token_bytes(KEY_BYTES)
@@ -116,7 +140,26 @@ class Database:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+        _sync_folder(self._folder)  # else a power cut may leave a database whose key is gone
         return key
+
+
+def _parse_key(written: bytes) -> bytes:
+    try:
+        key = bytes.fromhex(written.decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise StorageFailed("the key file is damaged; restore lyra.key from a backup")
+    return key
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -187,6 +230,10 @@ async def _migrate(connection: aiosqlite.Connection) -> None:
 
 def _refuse_plain_text(path: Path) -> None:
     """Several packages bring a module called sqlcipher3; one without encryption must not go unnoticed."""
+    if not path.exists():
+        return
     with path.open("rb") as file:
         if file.read(16).startswith(b"SQLite format 3"):
-            raise StorageFailed("the database is not encrypted; reinstall sqlcipher3 and restore a backup")
+            raise StorageFailed(
+                "the database is not encrypted; move lyra.db away or restore a backup, and reinstall sqlcipher3"
+            )

@@ -2,10 +2,11 @@
 
 import json
 
+from lyra_mcp.domain.corrections import Settled
 from lyra_mcp.domain.edges import Triple
 from lyra_mcp.domain.evidence import Edge, NewEdge, Prediction
 from lyra_mcp.storage.database import Row, Transaction, first_value
-from schema.vocabulary import LABELS, EdgeKind, Label, LabelSource
+from schema.vocabulary import LABELS, EdgeKind
 
 
 def dump_probabilities(probabilities: Triple) -> str:
@@ -82,9 +83,9 @@ async def list_edges_of_claim(tx: Transaction, claim_id: str) -> list[Edge]:
     return [_edge(row) for row in await cursor.fetchall()]
 
 
-async def list_edges_from_memory(tx: Transaction, review_id: str) -> list[Edge]:
-    """Edges that took their label from a review of the same pair."""
-    cursor = await tx.execute(f"{_SELECT} WHERE memory_review_id = ?", (review_id,))
+async def list_edges_of_pair(tx: Transaction, pair_digest: str) -> list[Edge]:
+    """NLI edges with the same texts: the same claim, and the same words from any source."""
+    cursor = await tx.execute(f"{_SELECT} WHERE pair_digest = ? AND kind = 'nli' ORDER BY edges.seq", (pair_digest,))
     return [_edge(row) for row in await cursor.fetchall()]
 
 
@@ -120,10 +121,11 @@ async def insert_edge(tx: Transaction, edge: NewEdge, *, created_at: str) -> Non
     )
 
 
-async def update_label(tx: Transaction, edge_id: str, label: Label, confidence: float, source: LabelSource) -> None:
+async def update_label(tx: Transaction, edge_id: str, settled: Settled) -> None:
+    now = settled.effective
     await tx.execute(
-        "UPDATE edges SET label = ?, confidence = ?, label_source = ? WHERE edge_id = ?",
-        (label, confidence, source, edge_id),
+        "UPDATE edges SET label = ?, confidence = ?, label_source = ?, memory_review_id = ? WHERE edge_id = ?",
+        (now.label, now.confidence, now.label_source, settled.memory_review_id, edge_id),
     )
 
 

@@ -39,6 +39,8 @@ class AddEvidenceAnswer(Answer):
     claim_id: str
     edges: list[StoredEdge]
     score: Score
+    degraded: bool = False
+    degraded_reason: str = ""
 
 
 async def add_evidence(
@@ -64,6 +66,8 @@ async def add_evidence(
         claim_id=scored.claim.claim_id,
         edges=[_edge(edge) for edge in scored.edges],
         score=Score.model_validate(scored.score),
+        degraded=bool(scored.degraded_reason),
+        degraded_reason=scored.degraded_reason,
         next_step=_next_step(scored),
     )
 

@@ -52,11 +52,7 @@ def make_runtime_dir(socket: Path) -> None:
         Invalid: the socket's path is longer than the system allows.
         StorageFailed: the folder cannot be created, or others may enter it.
     """
-    if (length := len(os.fsencode(socket))) > SOCKET_PATH_BYTES_MAX:
-        raise Invalid(
-            f"the worker's socket path has {length} bytes and the system allows {SOCKET_PATH_BYTES_MAX}; "
-            "set LYRA_RUNTIME_DIR to a shorter folder, such as /tmp/lyra, and restart the server"
-        )
+    _check_length(socket)
     try:
         socket.parent.mkdir(mode=PRIVATE_DIR_MODE, parents=True, exist_ok=True)
     except OSError as error:
@@ -68,11 +64,13 @@ def make_runtime_dir(socket: Path) -> None:
 
 
 def check_place(socket: Path) -> None:
-    """Refuse a folder or a socket that somebody else controls; a missing one is fine.
+    """Refuse a folder or a socket that somebody else controls, or a path too long for one; a missing one is fine.
 
     Raises:
+        Invalid: the socket's path is longer than the system allows.
         StorageFailed: the folder is not a folder of ours alone, or the socket is not ours.
     """
+    _check_length(socket)
     try:
         _check_folder(socket.parent)
         _check_socket(socket)
@@ -83,6 +81,14 @@ def check_place(socket: Path) -> None:
             f"the folder for the worker's socket cannot be read ({error.strerror}); "
             "set LYRA_RUNTIME_DIR to a private folder and restart the server"
         ) from error
+
+
+def _check_length(socket: Path) -> None:
+    if (length := len(os.fsencode(socket))) > SOCKET_PATH_BYTES_MAX:
+        raise Invalid(
+            f"the worker's socket path has {length} bytes and the system allows {SOCKET_PATH_BYTES_MAX}; "
+            "set LYRA_RUNTIME_DIR to a shorter folder, such as /tmp/lyra, and restart the server"
+        )
 
 
 def _check_folder(folder: Path) -> None:

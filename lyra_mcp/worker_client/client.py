@@ -45,6 +45,10 @@ class WorkerClient:
     async def close(self) -> None:
         await self._process.close()
 
+    async def ready(self) -> None:
+        """Return when a worker is ready; starts one if there is none. Raises like `judge`."""
+        await self._process.ensure()
+
     async def judge(self, pairs: Sequence[wire.Pair], *, adapter: str, representation: bool) -> wire.JudgeReply:
         """Judge up to `PAIRS_MAX` pairs; starts a worker if there is none.
 
@@ -95,9 +99,7 @@ class WorkerClient:
         """Describe the worker, also one that is not there; raises nothing for it."""
         return await self._process.status()
 
-    async def serve(
-        self, path: str, reply: type[ReplyT], message: wire.Message | None, *, timeout_s: float
-    ) -> ReplyT:
+    async def serve(self, path: str, reply: type[ReplyT], message: wire.Message | None, *, timeout_s: float) -> ReplyT:
         """Post to a ready worker; starts one if there is none. Raises like `judge`."""
         await self._process.ensure()
         try:

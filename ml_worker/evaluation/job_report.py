@@ -82,8 +82,8 @@ def build_report(
     training: NliLoraTraining,
     models: Models,
     warnings: Sequence[str],
-    check: Callable[[], None],
     *,
+    check: Callable[[], None],
     adapter_folder: Path,
 ) -> NliReport:
     """Everything about one finished training; `check` may interrupt between batches."""
@@ -180,6 +180,7 @@ def summarise(request: JobRequest, samples: Sequence[Sample], data: TrainingData
         domains=balance.domain_counts(samples),
         sources=balance.counted(sample.source for sample in samples),
         parts=balance.counted(sample.part for sample in assigned(data)),
+        chars_mean=balance.chars_mean(samples),
         rehearsal_unreviewed=data.rehearsal_unreviewed,
         rehearsal_built=len(data.rehearsal) - data.rehearsal_unreviewed,
     )

@@ -39,7 +39,9 @@ def negative_log_likelihood(found: Probabilities, gold: npt.NDArray[np.int64]) -
     return float(-np.log(np.maximum(of_gold, np.finfo(np.float64).tiny)).mean())
 
 
-def fit_temperature(logits: Probabilities, columns: Sequence[Label], labels: Sequence[Label], *, shipped: float) -> float:
+def fit_temperature(
+    logits: Probabilities, columns: Sequence[Label], labels: Sequence[Label], *, shipped: float
+) -> float:
     """The temperature with the lowest negative log-likelihood, held near the shipped one while samples are few.
 
     The prior is the squared log distance, worth `TEMPERATURE_PRIOR_SAMPLES` samples.
@@ -89,9 +91,10 @@ def reliability(found: Probabilities, gold: npt.NDArray[np.int64]) -> list[Relia
 
 def expected_calibration_error(bins: Sequence[ReliabilityBin]) -> float:
     total = sum(b.n for b in bins)
-    return sum(
-        b.n * abs(b.confidence - b.accuracy) for b in bins if b.confidence is not None and b.accuracy is not None
-    ) / total
+    return (
+        sum(b.n * abs(b.confidence - b.accuracy) for b in bins if b.confidence is not None and b.accuracy is not None)
+        / total
+    )
 
 
 def score(found: Probabilities, labels: Sequence[Label], *, temperature: float) -> Scores:

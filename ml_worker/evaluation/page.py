@@ -58,7 +58,10 @@ def render_page(report: NliReport) -> str:
         labels=LABELS,
         models={name: scores for name, scores in models.items() if scores is not None},
         curve=curve_lines(report.training.curve),
-        reliability={"before": reliability_line(report.base.reliability), "after": reliability_line(report.candidate.reliability)},
+        reliability={
+            "before": reliability_line(report.base.reliability),
+            "after": reliability_line(report.candidate.reliability),
+        },
         width=WIDTH,
         height=HEIGHT,
     )

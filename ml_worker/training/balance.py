@@ -28,13 +28,20 @@ def domain_counts(samples: Sequence[Sample]) -> list[Counted]:
     return counted((sample.domain or "(no source)" for sample in samples if sample.label is not None), DOMAINS_SHOWN)
 
 
+def chars_mean(samples: Sequence[Sample]) -> float:
+    reviewed = [sample for sample in samples if sample.label is not None]
+    return sum(len(sample.premise) + len(sample.hypothesis) for sample in reviewed) / len(reviewed)
+
+
 def balance_warnings(samples: Sequence[Sample]) -> list[str]:
     """Sentences for a person; none when the samples are even enough."""
     sourced = [sample.domain for sample in samples if sample.label is not None and sample.domain is not None]
     warnings = []
     for domain, n in Counter(sourced).most_common(1):
         if n / len(sourced) > DOMAIN_SHARE_MAX:
-            warnings.append(f"{n / len(sourced):.0%} of the samples with a source come from {domain}: it may learn the site")
+            warnings.append(
+                f"{n / len(sourced):.0%} of the samples with a source come from {domain}: it may learn the site"
+            )
     warnings += [
         f"only {count.n} samples say {count.name}: its scores mean little"
         for count in label_counts(samples)

@@ -141,6 +141,7 @@ def main() -> None:  # noqa: C901, PLR0915  # one run, readable from top to bott
                 truncation="longest_first",
                 max_length=PAIR_TOKENS_MAX,
                 padding=True,
+                pad_to_multiple_of=8,  # few shapes: each new one costs a compiled kernel, in time and memory
                 return_tensors="pt",
             )
         )  # each (B, T) int64

@@ -1,6 +1,6 @@
 """Checkpoints that are whole or absent: staged, sealed by a manifest of digests, renamed, the newest kept.
 
-    <root>/step-00000120/  tensors.safetensors  state.pt  manifest.json
+<root>/step-00000120/  tensors.safetensors  state.pt  manifest.json
 """
 
 import hashlib

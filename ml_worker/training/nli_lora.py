@@ -228,6 +228,7 @@ class NliLoraTraining:
         self._resume()
         self.started_at = self.saved_at = self.watchers.clock()
         if self.position.step == 0 and self.position.best_loss == float("inf"):
+            torch.manual_seed(self.seed)  # whatever was built or probed in between
             self._validate()  # epoch 0: training must beat the base, or the base stays as it is
         while self.position.stopped_by is None:
             self._epoch()

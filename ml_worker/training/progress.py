@@ -63,7 +63,7 @@ class Progress:
 
     def warn(self, warning: str) -> None:
         if warning not in self.status.warnings:
-            self.status = self.status.model_copy(update={"warnings": [*self.status.warnings, warning]})
+            self.status = self.status.model_copy(update={"warnings": (*self.status.warnings, warning)})
 
     def on_step(self, training: NliLoraTraining) -> None:
         self._log_curve(training.position.curve)

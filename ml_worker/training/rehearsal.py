@@ -12,6 +12,9 @@ from schema.jobs import Sample
 
 Texts = tuple[str, str]
 
+#: A shorter text is not cut further.
+WORDS_MIN = 4
+
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|\s*,\s+")
 
 
@@ -23,7 +26,7 @@ def _clause(text: str, chance: random.Random) -> str:
 def _shortened(text: str, chance: random.Random) -> str:
     """The text without a run of words: half grammatical, and near enough to be hard."""
     words = text.split()
-    if len(words) < 4:
+    if len(words) < WORDS_MIN:
         return text
     start = chance.randrange(len(words) - 1)
     end = min(len(words), start + chance.randint(1, max(1, len(words) // 3)))

@@ -9,8 +9,10 @@ and its adapter is either whole or not there.
 import argparse
 import errno
 import os
+import shutil
 import sys
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -25,7 +27,7 @@ from ml_worker.training.balance import balance_warnings
 from ml_worker.training.nli_lora import Interrupted, NliLoraTraining, TrainingData, Watchers, prepare_data
 from ml_worker.training.preconditions import Probes, check_disk, choose_device, cpu_warning
 from ml_worker.training.progress import Progress, StopFlag
-from schema.jobs import JobProblem, JobRequest, JobStatus, Sample
+from schema.jobs import JobProblem, JobRequest, Sample
 
 
 def arguments() -> argparse.Namespace:
@@ -33,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="the job's folder, with request.json and samples.jsonl")
     parser.add_argument("--adapters-root", type=Path, required=True, help="where the champion lies")
     parser.add_argument("--nice", type=int, default=0, help="how much to give way to other processes, 0 to 19")
+    parser.add_argument("--locked", action="store_true", help="the job's lock was inherited from the worker")
     return parser.parse_args()
 
 
@@ -40,7 +43,7 @@ def main() -> int:
     options = arguments()
     os.nice(options.nice)
     folder = JobFolder(options.folder.resolve())
-    with folder.held():
+    with nullcontext() if options.locked else folder.held():
         status = folder.read_status()
         if status is None:
             raise SystemExit(f"{folder.state} is missing; start the job through the worker")
@@ -55,7 +58,11 @@ def run_to_an_end(run: "Run", progress: Progress) -> int:
     try:
         run.everything()
     except Interrupted:
-        progress.enter("cancelled" if run.folder.cancel.exists() else "interrupted")
+        if run.folder.cancel.exists():
+            shutil.rmtree(run.folder.checkpoints, ignore_errors=True)
+            progress.enter("cancelled")
+        else:
+            progress.enter("interrupted")
     except JobRefused as error:
         progress.fail(error.problem)
     except BaseRefused as error:
@@ -145,7 +152,7 @@ class Run:
             training,
             models,
             self.progress.status.warnings,
-            self.stop.raise_if_set,
+            check=self.stop.raise_if_set,
             adapter_folder=self.folder.adapter,
         )
         write_atomically(self.folder.page, render_page(report).encode())

@@ -57,7 +57,9 @@ def _rank(group: Sequence[Sample], seed: int) -> str:
 
 def _miss(taken: Counter[str], group: Counter[str], wanted: Mapping[str, float]) -> float:
     """How much taking the group would change the squared distance from the wanted counts."""
-    return sum((taken[label] + n - wanted[label]) ** 2 - (taken[label] - wanted[label]) ** 2 for label, n in group.items())
+    return sum(
+        (taken[label] + n - wanted[label]) ** 2 - (taken[label] - wanted[label]) ** 2 for label, n in group.items()
+    )
 
 
 def take(samples: Sequence[Sample], share: float, seed: int) -> set[str]:

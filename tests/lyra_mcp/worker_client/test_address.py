@@ -51,7 +51,9 @@ async def test_a_socket_path_that_is_too_long_names_the_setting(server, tmp_path
 
     with pytest.raises(Invalid, match=r"bytes and the system allows 100; set LYRA_RUNTIME_DIR to a shorter folder"):
         await process.ensure()
-    assert (await process.status()).state == "stopped"
+    status = await process.status()
+    assert status.state == "unreachable"
+    assert "set LYRA_RUNTIME_DIR to a shorter folder" in str(status.problem)
 
 
 async def test_a_folder_open_to_others_is_refused(server, settings, journal):

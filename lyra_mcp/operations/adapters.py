@@ -1,0 +1,254 @@
+"""Versions and what serves: activate, roll back, compare, prune; load and unload by hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from lyra_mcp.domain.versions import AliasEvent, HoldoutScores, ModelVersion, prunable, rollback_target
+from lyra_mcp.errors import Conflict, NotFound, Unavailable
+from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.serving import BASE, Serving, find_serving
+from lyra_mcp.storage import corrections, job_folders, jobs, model_versions
+from lyra_mcp.storage.database import Transaction
+from schema.vocabulary import Alias, JobKind, JobState
+from schema.wire import AdapterStatus
+
+KIND: JobKind = "nli_lora"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    version: ModelVersion
+    aliases: list[Alias]
+    #: Pairs people reviewed while it served, and how many of them they corrected.
+    reviewed: int
+    corrected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    versions: list[VersionView]
+    events: list[AliasEvent]
+    serving: Serving
+    #: Reviewed and corrected pairs of the base alone.
+    base_reviewed: int
+    base_corrected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    name: str
+    before: float
+    after: float
+    change: float
+    #: Null where the value before is zero.
+    change_percent: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    version: int
+    other: int | None
+    #: Numbers on different hold-outs say little about each other.
+    same_data: bool
+    changes: list[Change]
+
+
+async def read_registry(services: Services) -> Registry:
+    async with services.database.transaction() as tx:
+        versions = await model_versions.list_versions(tx, KIND)
+        named = await model_versions.find_aliases(tx, KIND)
+        counted: dict[str, tuple[int, int]] = {}
+        for fingerprint in {version.fingerprint for version in versions}:
+            counted |= await corrections.count_by_adapter(tx, fingerprint)
+        return Registry(
+            [_view(version, named, counted) for version in versions],
+            await model_versions.list_alias_events(tx, KIND),
+            await find_serving(services, tx),
+            *counted.get("", (0, 0)),
+        )
+
+
+async def read_serving(services: Services) -> Serving:
+    async with services.database.transaction() as tx:
+        return await find_serving(services, tx)
+
+
+async def activate(services: Services, number: int, *, reason: str | None, force: bool) -> tuple[int | None, int]:
+    """Let a version serve; returns the versions before and after.
+
+    Raises:
+        Conflict: the gate failed and `force` is not set, it serves already, its files are pruned, or another base runs.
+        Unavailable: the worker cannot load it; what served before goes on.
+    """
+    async with services.database.transaction() as tx:
+        version = await find_version(tx, number)
+    _refuse_activation(version, force=force)
+    await _prove_loadable(services, version)
+    async with services.database.transaction() as tx:
+        before = (await model_versions.find_aliases(tx, KIND)).get("champion")
+        if before == number:
+            raise Conflict(f"version {number} serves already; adapters(action='list') shows the others")
+        event = AliasEvent("activate", before, number, force and not version.gate.passed, reason, services.now())
+        await _move_champion(services, tx, event, previous=before)
+    services.by_hand.adapter = None
+    return before, number
+
+
+async def plan_rollback(services: Services) -> tuple[int, int | None]:
+    """The champion, and what would serve after a rollback (None: the base alone)."""
+    async with services.database.transaction() as tx:
+        return await _rollback(tx)
+
+
+async def roll_back(services: Services, *, reason: str | None) -> tuple[int, int | None]:
+    """Let what served before serve again, as a new event."""
+    async with services.database.transaction() as tx:
+        champion, target = await _rollback(tx)
+        event = AliasEvent("rollback", champion, target, False, reason, services.now())
+        events = [*await model_versions.list_alias_events(tx, KIND), event]
+        await _move_champion(services, tx, event, previous=rollback_target(events))
+    services.by_hand.adapter = None
+    return champion, target
+
+
+async def load(services: Services, adapter_path: str | None) -> str:
+    """Serve an adapter by hand until it is unloaded or this server ends; without a path the default of the settings.
+
+    Raises:
+        Conflict: the worker refuses it; what served before goes on.
+    """
+    await services.worker.ready()
+    loaded = await services.worker.load_adapter(adapter_path)
+    if not loaded.ok or loaded.adapter_path is None:
+        raise Conflict(f"{loaded.message}; adapters(action='list') shows versions, what served before goes on")
+    services.by_hand.adapter = loaded.adapter_path
+    return loaded.adapter_path
+
+
+async def unload(services: Services) -> str:
+    """Serve the base alone, by hand; unloading twice is no error."""
+    services.by_hand.adapter = BASE
+    try:
+        return (await services.worker.unload_adapter()).message
+    except Unavailable:
+        return "no worker is running; the next one begins with the base alone"
+
+
+async def read_worker_status(services: Services) -> AdapterStatus | None:
+    """What the worker has loaded by hand; None where none runs."""
+    try:
+        return await services.worker.adapter_status()
+    except Unavailable:
+        return None
+
+
+async def compare(services: Services, number: int, other: int | None) -> Comparison:
+    """How a version's hold-out scores differ from another's, or from the base's on the same pairs."""
+    async with services.database.transaction() as tx:
+        version = await find_version(tx, number)
+        if other is None:
+            return Comparison(number, None, True, _changes(version.base, version.candidate))
+        against = await find_version(tx, other)
+    same = version.samples_sha256 == against.samples_sha256
+    return Comparison(number, other, same, _changes(against.candidate, version.candidate))
+
+
+async def plan_prune(services: Services) -> list[ModelVersion]:
+    async with services.database.transaction() as tx:
+        return await _prunable(tx)
+
+
+async def prune(services: Services) -> list[int]:
+    """Delete the files of versions nobody needs; their records stay, and no number is given again."""
+    async with services.database.transaction() as tx:
+        doomed = await _prunable(tx)
+        for version in doomed:
+            await model_versions.insert_pruned(tx, KIND, version.version, created_at=services.now())
+    for version in doomed:
+        await anyio.to_thread.run_sync(
+            job_folders.remove_adapter, services.settings.adapters_root, version.adapter_path
+        )
+    return [version.version for version in doomed]
+
+
+async def find_version(tx: Transaction, number: int) -> ModelVersion:
+    version = await model_versions.find_version(tx, KIND, number)
+    if version is None:
+        raise NotFound(
+            f"no version {number}; adapters(action='list') shows versions, finetune(action='start') makes one"
+        )
+    return version
+
+
+def _refuse_activation(version: ModelVersion, *, force: bool) -> None:
+    if version.is_pruned:
+        raise Conflict(f"the files of version {version.version} were pruned; train again")
+    if not version.gate.passed and not force:
+        failed = ", ".join(condition.name for condition in version.gate.conditions if not condition.met)
+        raise Conflict(
+            f"version {version.version} did not pass the gate ({failed}); adapters(action='compare') shows the"
+            " numbers, force=true with a reason activates it anyway and is kept on record"
+        )
+
+
+async def _prove_loadable(services: Services, version: ModelVersion) -> None:
+    """Verify the files and let the worker read them, before anything points to them."""
+    root, path = services.settings.adapters_root, version.adapter_path
+    await anyio.to_thread.run_sync(lambda: job_folders.verify_adapter(root, path, sha256=version.adapter_sha256))
+    await services.worker.ready()
+    before = services.by_hand.adapter
+    loaded = await services.worker.load_adapter(path)
+    if not loaded.ok:
+        raise Conflict(f"the worker refuses version {version.version}: {loaded.message}")
+    # Requests name their adapter; the worker's own "loaded" one is for calls by hand.
+    if before in (None, BASE):
+        await services.worker.unload_adapter()
+
+
+async def _move_champion(services: Services, tx: Transaction, event: AliasEvent, *, previous: int | None) -> None:
+    await model_versions.set_alias(tx, KIND, "champion", event.to_version)
+    await model_versions.set_alias(tx, KIND, "previous", previous)
+    await model_versions.insert_alias_event(tx, KIND, event)
+    moves: tuple[tuple[int | None, JobState], ...] = ((event.from_version, "retired"), (event.to_version, "champion"))
+    for number, state in moves:
+        if number is not None:
+            version = await find_version(tx, number)
+            await jobs.update_state(tx, version.job_id, state, updated_at=services.now())
+    if (await model_versions.find_aliases(tx, KIND)).get("candidate") == event.to_version:
+        await model_versions.set_alias(tx, KIND, "candidate", None)
+
+
+async def _rollback(tx: Transaction) -> tuple[int, int | None]:
+    champion = (await model_versions.find_aliases(tx, KIND)).get("champion")
+    if champion is None:
+        raise Conflict("the base alone serves; there is nothing to go back to")
+    return champion, rollback_target(await model_versions.list_alias_events(tx, KIND))
+
+
+async def _prunable(tx: Transaction) -> list[ModelVersion]:
+    named = await model_versions.find_aliases(tx, KIND)
+    return prunable(await model_versions.list_versions(tx, KIND), aliased=set(named.values()))
+
+
+def _view(version: ModelVersion, named: dict[Alias, int], counted: dict[str, tuple[int, int]]) -> VersionView:
+    aliases = [alias for alias, number in named.items() if number == version.version]
+    return VersionView(version, aliases, *counted.get(version.adapter_path, (0, 0)))
+
+
+def _changes(before: HoldoutScores, after: HoldoutScores) -> list[Change]:
+    return [
+        _change(name, getattr(before, name), getattr(after, name))
+        for name in ("accuracy", "macro_f1", "brier", "nll", "ece")
+    ]
+
+
+def _change(name: str, before: float, after: float) -> Change:
+    change = after - before
+    return Change(name, before, after, change, 100 * change / before if before else None)
+
+
+def correction_rate(counts: Sequence[int]) -> float | None:
+    reviewed, corrected = counts
+    return corrected / reviewed if reviewed else None

@@ -1,0 +1,145 @@
+"""The files of a job and of an adapter: written beside their place, synced and renamed."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lyra_mcp.errors import StorageFailed
+from lyra_mcp.storage.database import translate
+from schema.jobs import JobRequest, JobStatus, Sample
+from schema.reports import NliReport
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def dump_samples(samples: Sequence[Sample]) -> bytes:
+    return b"".join(sample.model_dump_json().encode() + b"\n" for sample in samples)
+
+
+def prepare_folder(jobs_root: Path, request: JobRequest, samples: bytes) -> None:
+    """Write a job's order and its frozen samples, whole or not at all.
+
+    Raises:
+        DiskFull, StorageFailed: nothing is left behind.
+    """
+    assert hashlib.sha256(samples).hexdigest() == request.samples_sha256
+    partial = jobs_root / f".{request.job_id}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700, parents=True)
+        _write(partial / "samples.jsonl", samples)
+        _write(partial / "request.json", request.model_dump_json(indent=1).encode())
+        partial.rename(jobs_root / request.job_id)
+        _sync_folder(jobs_root)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise translate(error) from error
+
+
+def remove_folder(jobs_root: Path, job_id: str) -> None:
+    shutil.rmtree(jobs_root / job_id, ignore_errors=True)
+
+
+def read_state(jobs_root: Path, job_id: str) -> JobStatus | None:
+    """What the worker last wrote of a job; None before it wrote anything."""
+    path = jobs_root / job_id / "state.json"
+    try:
+        return JobStatus.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        raise StorageFailed(
+            f"the state of job {job_id!r} cannot be read; finetune(action='resume') may mend it"
+        ) from error
+
+
+def is_training(jobs_root: Path, job_id: str) -> bool:
+    """Whether a training process lives: it holds a lock that the kernel releases when it dies."""
+    try:
+        with (jobs_root / job_id / "lock").open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def read_report(jobs_root: Path, job_id: str) -> NliReport:
+    """Raises StorageFailed where a finished job's report is missing or damaged."""
+    path = jobs_root / job_id / "report.json"
+    try:
+        return NliReport.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise StorageFailed(f"the report of job {job_id!r} cannot be read; train again") from error
+
+
+def publish_adapter(jobs_root: Path, adapters_root: Path, job_id: str, *, sha256: str) -> str:
+    """Copy a finished job's adapter to where it is served from; returns its path inside the adapters root.
+
+    Raises:
+        StorageFailed: the bytes are not those of the report.
+        DiskFull: nothing is left behind.
+    """
+    target = adapters_root / job_id
+    if not target.exists():
+        partial = adapters_root / f".{job_id}.partial"
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            adapters_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copytree(jobs_root / job_id / "adapter", partial)
+            for path in partial.iterdir():
+                _sync(path)
+            _sync_folder(partial)
+            partial.rename(target)
+            _sync_folder(adapters_root)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise translate(error) from error
+    verify_adapter(adapters_root, job_id, sha256=sha256)
+    return job_id
+
+
+def verify_adapter(adapters_root: Path, adapter_path: str, *, sha256: str) -> None:
+    """Raises StorageFailed unless the weights are the registered ones."""
+    try:
+        with (adapters_root / adapter_path / WEIGHTS).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise StorageFailed(f"the files of adapter {adapter_path!r} are missing; activate another version") from error
+    if found != sha256:
+        raise StorageFailed(f"the files of adapter {adapter_path!r} were changed; activate another version")
+
+
+def remove_adapter(adapters_root: Path, adapter_path: str) -> None:
+    """Delete an adapter's files; a half-deleted one is never loadable, because its folder is renamed first."""
+    doomed = adapters_root / f".{adapter_path}.pruned"
+    target = adapters_root / adapter_path
+    if target.exists():
+        target.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,145 @@
+"""The tool `finetune`."""
+
+from typing import Annotated, Literal
+
+from mcp.server.elicitation import ElicitationResult
+from mcp.server.mcpserver import Elicit, Resolve
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from lyra_mcp.errors import Invalid, NeedsConfirmation
+from lyra_mcp.operations import finetuning
+from lyra_mcp.operations.finetuning import Plan
+from lyra_mcp.operations.idempotency import once
+from lyra_mcp.operations.services import Services
+from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
+from lyra_mcp.tools._jobs import TriggersView, next_step_of, triggers_view
+from lyra_mcp.tools._shared import Answer, Call, services
+from schema.jobs import NliLoraRecipe
+from schema.vocabulary import JobKind, JobState
+
+TITLE = "Retrain from corrections"
+PROFILE = "core"
+ANNOTATIONS = ToolAnnotations(
+    read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False
+)
+
+ActionName = Literal["plan", "start", "cancel", "resume"]
+
+
+class FinetuneAnswer(Answer):
+    action: ActionName
+    job_id: str | None = None
+    state: JobState | None = None
+    eligible: bool | None = None
+    obstacle: str | None = None
+    triggers: TriggersView | None = None
+    data: dict[str, int] | None = Field(None, description="samples by source")
+    excluded: dict[str, int] | None = Field(None, description="reviews left out, by reason")
+    cost: float | None = Field(None, description="in US dollars; local training costs nothing")
+    estimate_s: float | None = None
+    device: str | None = None
+    warnings: list[str] | None = None
+    recipe_name: str | None = None
+    recipe: NliLoraRecipe | None = None
+
+
+async def ask(
+    call: Call, action: ActionName, recipe: str = "default", confirm: bool = False
+) -> Elicit[Confirmation] | Confirmation:
+    """Only a start needs the person's consent; they decide knowing what it takes."""
+    if action != "start" or confirm:
+        return Confirmation(confirm=True)
+    planned = await finetuning.plan(services(call), recipe_name=recipe)
+    if planned.obstacle:
+        return Confirmation(confirm=True)  # the start itself says what stands in the way
+    question = f"Train an adapter on {planned.data.reviewed} reviews, {_duration(planned)}?"
+    if not can_ask(call):
+        raise NeedsConfirmation(f"{question} Ask the person, then call finetune again with confirm=true")
+    return Elicit(question, Confirmation)
+
+
+async def finetune(
+    call: Call,
+    action: ActionName,
+    answer: Annotated[ElicitationResult[Confirmation], Resolve(ask)],
+    kind: JobKind = "nli_lora",
+    recipe: Annotated[str, Field(description="default, or seed (the design document's)")] = "default",
+    job_id: Annotated[str | None, Field(description="for cancel and resume")] = None,
+    confirm: Annotated[bool, Field(description="true when the person has agreed")] = False,
+    force: Annotated[bool, Field(description="start although the triggers are not all met")] = False,
+    idempotency_key: Annotated[
+        str | None, Field(min_length=1, max_length=200, description="the same key starts one job")
+    ] = None,
+) -> FinetuneAnswer:
+    """Train a LoRA adapter of the judging model on people's corrections, locally, in the background.
+
+    plan: what would be trained, on what, how long; starts nothing. start: asks the person; where the client cannot,
+    ask them yourself and pass confirm=true. Follow it with finetune_status. The result serves only after the gate and
+    adapters(action="activate"). cancel, resume: by job_id. Example: finetune(action="plan")
+    """
+    del kind, confirm  # one kind so far; `ask` reads confirm
+    lyra = services(call)
+    if (job_id is None) == (action in ("cancel", "resume")):
+        raise Invalid(f"{action} {'needs' if job_id is None else 'takes no'} job_id; finetune_status() lists jobs")
+    match action:
+        case "plan":
+            return _planned(await finetuning.plan(lyra, recipe_name=recipe))
+        case "start":
+            require(answer)
+            request = {"action": action, "recipe": recipe, "force": force}
+            started = await once(
+                lyra,
+                "finetune",
+                idempotency_key,
+                request=request,
+                act=lambda: _start(lyra, recipe=recipe, force=force),
+            )
+            return FinetuneAnswer(
+                action=action,
+                job_id=started["job_id"],
+                state=started["state"],
+                next_step="finetune_status(job_id=..., wait_s=45) waits for it.",
+            )
+        case "cancel" | "resume":
+            assert job_id is not None
+            watched = await (finetuning.cancel if action == "cancel" else finetuning.resume)(lyra, job_id)
+            return FinetuneAnswer(
+                action=action, job_id=job_id, state=watched.job.state, next_step=next_step_of(watched)
+            )
+
+
+async def _start(lyra: Services, *, recipe: str, force: bool) -> dict[str, str]:
+    job = await finetuning.start(lyra, recipe_name=recipe, force=force)
+    return {"job_id": job.job_id, "state": job.state}
+
+
+def _planned(planned: Plan) -> FinetuneAnswer:
+    eligible = not planned.obstacle
+    if not eligible:
+        next_step = planned.obstacle
+    elif not planned.triggers.ready:
+        next_step = "Not all triggers are met: more corrections first, or start with force=true."
+    else:
+        next_step = "Show this to the person; finetune(action='start') trains."
+    return FinetuneAnswer(
+        action="plan",
+        eligible=eligible,
+        obstacle=planned.obstacle or None,
+        triggers=triggers_view(planned.triggers),
+        data=planned.data.counts,
+        excluded=planned.data.excluded,
+        cost=0.0,
+        estimate_s=planned.preflight.estimate_s,
+        device=planned.preflight.device,
+        warnings=planned.preflight.warnings,
+        recipe_name=planned.recipe_name,
+        recipe=planned.recipe,
+        next_step=next_step,
+    )
+
+
+def _duration(planned: Plan) -> str:
+    seconds = planned.preflight.estimate_s
+    about = "for some minutes" if seconds is None else f"for about {max(1, round(seconds / 60))} minutes"
+    return f"{about} on the {planned.preflight.device}"

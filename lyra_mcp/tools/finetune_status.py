@@ -1,0 +1,62 @@
+"""The tool `finetune_status`."""
+
+from typing import Annotated
+
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from lyra_mcp.operations import finetuning
+from lyra_mcp.operations.adapters import read_serving
+from lyra_mcp.tools._jobs import JobView, TriggersView, job_view, next_step_of, triggers_view
+from lyra_mcp.tools._shared import Answer, Call, Result, services
+from schema.jobs import JobStatus
+
+TITLE = "Retraining status"
+PROFILE = "core"
+ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
+JOBS_SHOWN = 10
+
+
+class ServingView(Result):
+    adapter: str = Field(description="'base' for none")
+    version: int | None
+
+
+class FinetuneStatusAnswer(Answer):
+    triggers: TriggersView
+    ready: bool = Field(description="all triggers are met; nothing starts by itself")
+    jobs: list[JobView]
+    serving: ServingView
+
+
+async def finetune_status(
+    call: Call,
+    job_id: Annotated[str | None, Field(description="only this job")] = None,
+    wait_s: Annotated[float, Field(ge=0, le=45, description="wait so long for the job to need somebody")] = 0,
+) -> FinetuneStatusAnswer:
+    """Is it worth retraining, how far are the jobs, and what serves now. Never starts a training.
+
+    triggers: new corrections, correction rate, days since the last training, each with its threshold.
+    Example: finetune_status(job_id="job_1f2e3d4c5b6a", wait_s=45)
+    """
+    lyra = services(call)
+
+    async def tell(run: JobStatus) -> None:
+        await call.report_progress(run.step, run.steps, run.state)
+
+    if job_id is not None:
+        watched = [await finetuning.wait(lyra, job_id, wait_s=wait_s, progress=tell)]
+    else:
+        watched = await finetuning.watch_all(lyra, limit=JOBS_SHOWN)
+    triggers = await finetuning.read_current_triggers(lyra)
+    if watched:
+        next_step = next_step_of(watched[0])
+    else:
+        next_step = "finetune(action='plan') shows what would be trained." if triggers.ready else ""
+    return FinetuneStatusAnswer(
+        triggers=triggers_view(triggers),
+        ready=triggers.ready,
+        jobs=[job_view(one) for one in watched],
+        serving=ServingView.model_validate(await read_serving(lyra)),
+        next_step=next_step,
+    )

@@ -1,0 +1,100 @@
+"""Before a job: would the machine take it, and for how long. From the pace of earlier jobs, else from arithmetic."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from ml_worker.job_folders import JobRefused
+from ml_worker.training.preconditions import Probes, check_disk, choose_device, cpu_warning
+from ml_worker.training.splits import HOLDOUT_SHARE
+from schema.jobs import JobProblem, NliLoraRecipe, Preflight, PreflightReply
+from schema.reports import NliReport
+
+#: English; other scripts have fewer characters a token, and padding adds tokens that nobody wrote.
+CHARS_PER_TOKEN, PADDING_FACTOR = 4.0, 1.4
+#: Multiplications and additions a token and parameter: forward 2, backward to the inputs 2; frozen weights need none.
+OPERATIONS = 4.0
+#: What is not a matrix product: attention, norms, the adapter, the optimizer, validation, evaluation.
+OVERHEAD_FACTOR = 2.0
+PROBE_S = 0.05
+
+
+def planned_steps(order: Preflight) -> int:
+    recipe = order.recipe
+    trained = order.samples * (1 - HOLDOUT_SHARE) * (1 - recipe.validation_share)
+    batch = order.limits.batch or recipe.batch
+    steps = recipe.epochs * -(-int(trained) // batch)
+    return steps if order.limits.steps_max is None else min(steps, order.limits.steps_max)
+
+
+def pairs_a_step(recipe: NliLoraRecipe, batch: int) -> int:
+    return batch + (recipe.rehearsal_batch if recipe.rehearsal_weight else 0)
+
+
+def _reports(jobs_root: Path) -> Iterator[NliReport]:
+    """Newest first; a report this version cannot read is passed over."""
+    paths = sorted(jobs_root.glob("*/report.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in paths:
+        try:
+            yield NliReport.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            continue
+
+
+def measured_s_per_char(jobs_root: Path, device: str, threads: int) -> float | None:
+    """Of training, per character of a pair; of the newest job under the same conditions."""
+    for report in _reports(jobs_root):
+        done = report.training
+        if (done.device, done.threads) == (device, threads):
+            batch = done.samples_per_s * done.duration_s / done.steps
+            return done.duration_s / (done.steps * pairs_a_step(report.recipe, round(batch)) * report.data.chars_mean)
+    return None
+
+
+def calculated_s_per_char(parameters: int, threads: int) -> float:
+    """From the parameters of the encoder and how fast this machine multiplies matrices just now."""
+    left, right = torch.rand(512, 384), torch.rand(384, 1536)
+    rounds, since = 0, time.perf_counter()
+    while time.perf_counter() - since < PROBE_S:
+        left @ right
+        rounds += 1
+    operations_per_s = rounds * 2 * 512 * 384 * 1536 / (time.perf_counter() - since)
+    share = min(1.0, threads / torch.get_num_threads())
+    per_token = OPERATIONS * parameters * OVERHEAD_FACTOR / (operations_per_s * share)
+    return per_token * PADDING_FACTOR / CHARS_PER_TOKEN
+
+
+def preflight(order: Preflight, jobs_root: Path, probes: Probes, *, parameters: int | None) -> PreflightReply:
+    """Answer without starting or writing anything."""
+    steps, limits = planned_steps(order), order.limits
+    device, problem = _accepted(order, jobs_root, probes)
+    pace = measured_s_per_char(jobs_root, device.type, limits.threads)
+    if pace is None and parameters is not None and device.type == "cpu":
+        pace = calculated_s_per_char(parameters, limits.threads)
+    pairs = steps * pairs_a_step(order.recipe, limits.batch or order.recipe.batch)
+    estimate_s = None if pace is None else pace * pairs * order.chars_mean
+    warned = device.type == "cpu" and estimate_s is not None
+    return PreflightReply(
+        device="cuda" if device.type == "cuda" else "cpu",
+        steps=steps,
+        estimate_s=estimate_s,
+        warnings=[cpu_warning(estimate_s)] if warned and estimate_s is not None else [],
+        problem=problem,
+    )
+
+
+def _accepted(order: Preflight, jobs_root: Path, probes: Probes) -> tuple[torch.device, JobProblem | None]:
+    """The device, and why the job would be refused."""
+    existing = next(folder for folder in (jobs_root, *jobs_root.parents) if folder.is_dir())
+    try:
+        device = choose_device(order.limits, probes)
+        check_disk(existing, probes)
+    except JobRefused as error:
+        return torch.device("cpu"), error.problem
+    if order.samples < order.limits.samples_min:
+        message = f"{order.samples} reviewed samples, at least {order.limits.samples_min} are needed; review more pairs"
+        return device, JobProblem(code="too_few_samples", message=message)
+    return device, None

@@ -1,0 +1,276 @@
+"""The job machine: one training child at a time, everything it knows kept in the jobs' folders.
+
+A worker that dies loses nothing: a child goes on by itself and is found again by its lock, one
+that died as well is found to be `interrupted`, and what waited still waits.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ml_worker import estimates
+from ml_worker.job_folders import JobFolder, JobRefused, reconciled
+from ml_worker.training.preconditions import Probes, check_disk, choose_device
+from schema.jobs import JobStatus, Preflight, PreflightReply
+
+log = logging.getLogger(__name__)
+
+#: How much a training child gives way to the worker that serves.
+NICENESS = 10
+#: Between two looks at a job's folder.
+LOOK_S = 0.2
+#: A child that was asked to stop and has not is killed after this time; its newest checkpoint stays.
+STOP_GRACE_S = 20.0
+#: A comment on the event stream so that a connection that has died is noticed.
+KEEP_ALIVE_S = 15.0
+#: States in which a child should be alive.
+ACTIVE = frozenset({"preparing", "training", "evaluating"})
+RESUMABLE = frozenset({"interrupted", "failed"})
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    jobs_root: Path
+    adapters_root: Path
+    probes: Probes = Probes()  # noqa: RUF009 - immutable
+    #: Parameters of the base without its word embeddings; None while it is not known.
+    encoder_parameters: Callable[[], int | None] = lambda: None
+
+
+class JobMachine:
+    """Lives on the event loop; call `reconcile` once before serving."""
+
+    def __init__(self, options: JobOptions) -> None:
+        self._options = options
+        self._child: asyncio.subprocess.Process | None = None
+        #: The job whose child this worker has started and whose end it has not yet seen.
+        self._starting: str | None = None
+        self._watches: set[asyncio.Task[None]] = set()
+
+    # Looking
+
+    def folder(self, job_id: str) -> JobFolder:
+        """The folder of a job this worker has seen.
+
+        Raises:
+            JobRefused: `not_found`.
+        """
+        folder = JobFolder(self._options.jobs_root / job_id)
+        if "/" in job_id or job_id.startswith(".") or not folder.path.is_dir():
+            raise JobRefused("not_found", f"no job {job_id!r}; GET /jobs lists them")
+        return folder
+
+    def status(self, job_id: str) -> JobStatus:
+        """What is true now, also of a job whose child was killed.
+
+        Raises:
+            JobRefused: `not_found`.
+        """
+        folder = self.folder(job_id)
+        status = folder.read_status()
+        if status is None:
+            raise JobRefused("not_found", f"job {job_id!r} was prepared but never started; POST /jobs starts it")
+        return reconciled(folder, status)
+
+    def all(self) -> list[JobStatus]:
+        """Every job that was ever started here, oldest first; folders that are no jobs are passed over."""
+        found = []
+        for path in self._options.jobs_root.iterdir() if self._options.jobs_root.is_dir() else ():
+            with suppress(JobRefused, ValidationError):
+                found.append(self.status(path.name))
+        return sorted(found, key=lambda status: (status.created_at, status.job_id))
+
+    @property
+    def is_busy(self) -> bool:
+        """A worker with work must not leave."""
+        return any(not status.is_final for status in self.all())
+
+    # Acting
+
+    def reconcile(self) -> None:
+        """Find what an earlier worker left: running children are watched, dead ones noted, waiting ones go on."""
+        for status in self.all():
+            if status.state in ACTIVE:
+                self._watch(self._wait_for_adopted(status.job_id))
+        self._start_next()
+
+    def start(self, job_id: str) -> JobStatus:
+        """Begin, or wait for the job before; a job that was started already is left as it is.
+
+        Raises:
+            JobRefused: the order, its samples or the machine do not allow it; nothing was written.
+        """
+        folder = self.folder(job_id)
+        if folder.read_status() is not None:
+            return self.status(job_id)
+        request = folder.read_request()
+        folder.verify_samples(request)
+        check_disk(folder.path, self._options.probes)
+        choose_device(request.limits, self._options.probes)
+        return self._queue(folder, JobStatus(job_id=job_id, kind=request.kind, state="waiting", created_at=_now()))
+
+    def resume(self, job_id: str) -> JobStatus:
+        """Go on from the newest checkpoint.
+
+        Raises:
+            JobRefused: `conflict` when there is nothing to resume, or what the machine does not allow.
+        """
+        folder, status = self.folder(job_id), self.status(job_id)
+        if not status.is_final:
+            return status
+        if status.state not in RESUMABLE:
+            raise JobRefused("conflict", f"job {job_id!r} is {status.state}; only an interrupted or failed one resumes")
+        request = folder.read_request()
+        check_disk(folder.path, self._options.probes)
+        choose_device(request.limits, self._options.probes)
+        return self._queue(folder, status.model_copy(update={"state": "waiting", "problem": None, "ended_at": None}))
+
+    def cancel(self, job_id: str) -> JobStatus:
+        """Ask the child to stop for good; a job that has ended stays as it ended, unless it could be resumed."""
+        folder, status = self.folder(job_id), self.status(job_id)
+        if status.state in ACTIVE or self._starting == job_id:
+            folder.cancel.touch()
+            self._signal(status, signal.SIGTERM)
+            self._watch(self._kill_late(job_id))
+            return status
+        if status.state in RESUMABLE or status.state == "waiting":
+            folder.cancel.touch()
+            shutil.rmtree(folder.checkpoints, ignore_errors=True)
+            status = status.model_copy(update={"state": "cancelled", "ended_at": _now(), "pid": None, "eta_s": None})
+            folder.write_status(status)
+        return status
+
+    async def stop(self) -> None:
+        """Interrupt the running child, which saves; for a worker that leaves. What waits still waits."""
+        child = self._child
+        for watch in self._watches:
+            watch.cancel()
+        if child is not None and child.returncode is None:
+            child.terminate()
+            try:
+                async with asyncio.timeout(STOP_GRACE_S):
+                    await child.wait()
+            except TimeoutError:
+                child.kill()
+
+    def _queue(self, folder: JobFolder, status: JobStatus) -> JobStatus:
+        folder.write_status(status)
+        self._start_next()
+        return folder.read_status() or status
+
+    def _start_next(self) -> None:
+        """Start the oldest waiting job when no other trains."""
+        jobs = self.all()
+        if self._starting is not None or any(status.state in ACTIVE for status in jobs):
+            return
+        for status in jobs:
+            if status.state == "waiting":
+                self._starting = status.job_id
+                self._watch(self._run_child(self.folder(status.job_id), status))
+                return
+
+    async def _run_child(self, folder: JobFolder, status: JobStatus) -> None:
+        try:
+            self._child = await self._spawn(folder, status)
+            if folder.cancel.exists():  # asked while there was no process to ask
+                self._child.terminate()
+            await self._child.wait()
+        except (OSError, JobRefused) as error:
+            log.error("job %s could not be started: %s", status.job_id, error)  # noqa: TRY400 - the message says all
+        self._child = self._starting = None
+        self.status(status.job_id)
+        self._start_next()
+
+    async def _spawn(self, folder: JobFolder, status: JobStatus) -> asyncio.subprocess.Process:
+        """Start the child with the lock already held, so that nobody ever sees a running job without one."""
+        with folder.held() as lock, folder.log.open("ab") as output:
+            started_at = status.started_at or _now()
+            folder.write_status(status.model_copy(update={"state": "preparing", "started_at": started_at}))
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "ml_worker.training.run", str(folder.path)),
+                *("--adapters-root", str(self._options.adapters_root), "--nice", str(NICENESS), "--locked"),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                # A session of its own: Ctrl-C in a terminal stops the worker, which then stops the child in order.
+                start_new_session=True,
+                pass_fds=(lock,),
+                env=_child_environment(folder),
+            )
+
+    async def _wait_for_adopted(self, job_id: str) -> None:
+        while self.folder(job_id).is_running():  # noqa: ASYNC110 - the kernel tells nobody when another's lock goes
+            await asyncio.sleep(LOOK_S)
+        self._start_next()
+
+    async def _kill_late(self, job_id: str) -> None:
+        deadline = time.monotonic() + STOP_GRACE_S
+        while time.monotonic() < deadline:
+            if self.status(job_id).is_final:
+                return
+            await asyncio.sleep(LOOK_S)
+        self._signal(self.status(job_id), signal.SIGKILL)
+
+    def _signal(self, status: JobStatus, number: signal.Signals) -> None:
+        """Reach our own child, or one we adopted; only while it holds the lock is its process id its own."""
+        if self._starting == status.job_id and self._child is not None:
+            with suppress(ProcessLookupError):
+                self._child.send_signal(number)
+        elif self._starting != status.job_id and status.pid is not None and self.folder(status.job_id).is_running():
+            with suppress(ProcessLookupError):
+                os.kill(status.pid, number)
+
+    def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._watches.add(task)
+        task.add_done_callback(self._watches.discard)
+
+    async def events(self, job_id: str) -> AsyncIterator[bytes]:
+        """Server-sent events: the status whenever it changes, the final one last."""
+        told: JobStatus | None = None
+        spoke_at = time.monotonic()
+        while told is None or not told.is_final:
+            status = self.status(job_id)
+            if status != told:
+                yield f"event: status\ndata: {status.model_dump_json()}\n\n".encode()
+                told, spoke_at = status, time.monotonic()
+            elif time.monotonic() - spoke_at >= KEEP_ALIVE_S:
+                yield b": still here\n\n"
+                spoke_at = time.monotonic()
+            if not told.is_final:
+                await asyncio.sleep(LOOK_S)
+
+    def preflight(self, order: Preflight) -> PreflightReply:
+        """Whether such a job would be accepted, and how long it would take."""
+        return estimates.preflight(
+            order, self._options.jobs_root, self._options.probes, parameters=self._options.encoder_parameters()
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _child_environment(folder: JobFolder) -> dict[str, str]:
+    """The library counts threads when it starts, before the child can say how many it may use."""
+    threads = str(folder.read_request().limits.threads)
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }

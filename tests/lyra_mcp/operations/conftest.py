@@ -1,0 +1,82 @@
+"""The operations as short sentences: what a test does stands in one line."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from lyra_mcp.domain.evidence import Edge
+from lyra_mcp.operations import claims, feedback, judging
+from lyra_mcp.operations.claims import NewFragment, ScoredClaim
+from lyra_mcp.operations.feedback import Action, Feedback
+from lyra_mcp.operations.services import Services
+from schema.wire import Pair
+
+
+@dataclass
+class Lyra:
+    services: Services
+
+    async def add(self, claim: str | None, *texts: str, url: str | None = None, **more: Any) -> ScoredClaim:
+        kind, claim_id = more.get("kind", "nli"), more.get("claim_id")
+        new = [NewFragment(text, url, more.get("page_id"), kind) for text in texts]
+        return await claims.add_evidence(self.services, claim=claim, claim_id=claim_id, new_fragments=new)
+
+    async def add_edge(self, claim: str, text: str, url: str | None = None) -> Edge:
+        [edge] = (await self.add(claim, text, url=url)).edges
+        return edge
+
+    async def edge(self, edge_id: str) -> Edge:
+        [row] = await self.sql("SELECT claim_id FROM edges WHERE edge_id = ?", edge_id)
+        opened = await claims.open_claim(self.services, row["claim_id"])
+        return next(edge for edge in opened.edges if edge.edge_id == edge_id)
+
+    async def judge(self, premise: str, hypothesis: str) -> judging.Judged:
+        return await judging.judge(self.services, [Pair(premise=premise, hypothesis=hypothesis)])
+
+    async def do(self, action: Action, key: str | None = None, **request: Any) -> Feedback:
+        return await feedback.give_feedback(self.services, action, request=request, idempotency_key=key)
+
+    async def correct(self, edge_id: str, label: Any, key: str | None = None, reason: str | None = None) -> Feedback:
+        action = feedback.correct_edge(
+            self.services, edge_id=edge_id, correct_label=label, reason=reason, source_type="human"
+        )
+        return await self.do(action, key, edge_id=edge_id, label=label)
+
+    async def retract(self, review_id: str | None = None, edge_id: str | None = None) -> Feedback:
+        return await self.do(
+            feedback.retract_review(
+                self.services, review_id=review_id, edge_id=edge_id, reason=None, source_type="human"
+            )
+        )
+
+    async def rule(self, decision: Any, pattern: str) -> Feedback:
+        return await self.do(
+            feedback.rule_domain(
+                self.services, decision, domain_pattern=pattern, reason="unreliable", source_type="human"
+            )
+        )
+
+    async def clear(self, pattern: str) -> Feedback:
+        return await self.do(
+            feedback.clear_domain(self.services, domain_pattern=pattern, reason="again", source_type="human")
+        )
+
+    async def score(self, claim_id: str) -> tuple[float, int]:
+        """(support ratio to three places, edges that count)."""
+        score = (await claims.open_claim(self.services, claim_id)).score
+        return round(score.support_ratio, 3), score.supports + score.refutes + score.neutral
+
+    async def sql(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        async with self.services.database.transaction() as tx:
+            cursor = await tx.execute(statement, values)
+            return [dict(row) for row in await cursor.fetchall()]
+
+    async def count(self, table: str) -> int:
+        [row] = await self.sql(f"SELECT count(*) AS n FROM {table}")
+        return row["n"]
+
+
+@pytest.fixture
+def lyra(services) -> Lyra:
+    return Lyra(services)
