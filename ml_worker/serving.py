@@ -1,13 +1,10 @@
 """What the model thread serves: one base model, its adapters, the embedding model. Used from that thread alone."""
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from transformers.utils import logging as transformers_logging
-
 from ml_worker.adapters import Adapter, AdapterCache
-from ml_worker.base_models import load_base
+from ml_worker.base_models import load_base, quiet_libraries
 from ml_worker.device import choose_device, use_threads
 from ml_worker.errors import AdapterRefused
 from ml_worker.nli import EncodedPair, NliModel
@@ -19,13 +16,6 @@ if TYPE_CHECKING:
 
 #: Judged before the first request, which then does not pay for first-time allocations.
 WARM_UP = Pair(premise="A man is playing a guitar on stage.", hypothesis="A man makes music.")
-
-
-def quiet_libraries() -> None:
-    """Keep progress bars and load reports out of the log."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
 
 
 class Serving:

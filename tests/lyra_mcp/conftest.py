@@ -13,9 +13,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lyra_mcp.errors import LyraError
-from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
+from lyra_mcp.worker_client.jobs import JobsClient
 from lyra_mcp.worker_client import WorkerStatus
 from schema import wire
 from schema.vocabulary import Label
@@ -33,7 +34,6 @@ class KeywordWorker:
     def __init__(self) -> None:
         self.asked: list[list[wire.Pair]] = []
         self.fingerprint = "first"
-        self.adapter: str | None = None
         self.temperature = 1.0
         self.problem: LyraError | None = None
         #: Runs while the model is thinking.
@@ -45,14 +45,13 @@ class KeywordWorker:
             await happens()
         if self.problem:
             raise self.problem
-        assert adapter in {"loaded", self.adapter or "base"}
         self.asked.append(list(pairs))
         return wire.JudgeReply(
             judgements=[self._judgement(pair, representation=representation) for pair in pairs],
             served_by=wire.ServedBy(
                 base_model="keywords",
                 fingerprint=self.fingerprint,
-                adapter=self.adapter,
+                adapter=None if adapter == "base" else adapter,
                 temperature=self.temperature,
                 device="cpu",
             ),
@@ -67,7 +66,7 @@ class KeywordWorker:
             pid=1,
             device="cpu",
             fingerprint=self.fingerprint,
-            adapter=self.adapter,
+            adapter=None,
             queue=wire.Queue(pairs_waiting=0, pairs_max=512),
         )
 
@@ -135,6 +134,8 @@ def build_services(worker, clock) -> Callable[[Settings], Services]:
             settings=settings,
             database=Database(settings.user_dir),
             worker=worker,
+            jobs=JobsClient(worker),
+            by_hand=ByHand(),
             clock=clock,
             new_id=lambda prefix: f"{prefix}_{next(numbers):012x}",
             chance=chance,

@@ -21,8 +21,7 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
-from ml_worker.base_models import BaseModel, load_base
-from ml_worker.serving import quiet_libraries
+from ml_worker.base_models import BaseModel, load_base, quiet_libraries
 
 NLI_NAMES = ("contradiction", "entailment", "neutral")
 WORDS = ("the", "trial", "patients", "hospital", "more", "not", "guitar", "music", "stage", "empty")

@@ -226,6 +226,7 @@ def test_a_worker_killed_in_the_middle_of_a_batch_leaves_its_callers_with_an_err
         if watch.get("/health").json()["queue"]["pairs_waiting"] > 64:
             break
     worker.process.kill()
+    worker.process.wait(WAIT_S)
     for caller in callers:
         caller.join(WAIT_S)
 

@@ -243,7 +243,7 @@ async def test_evaluations_are_found_by_adapter_time_and_number(lyra, worker, cl
     await review(lyra, (2, "supports"))
     await evaluate(lyra)
     middle = clock()
-    worker.adapter = "nli/v1"
+    lyra.services.by_hand.adapter = "nli/v1"
     await review(lyra, (2, "refutes"), claim="Another claim.")
     await evaluate(lyra)
     await evaluate(lyra, adapter="")

@@ -143,7 +143,7 @@ async def test_a_later_review_under_another_model_silences_an_outdated_neighbour
 
 
 async def test_an_adapter_is_named_with_what_it_served(lyra, worker):
-    worker.adapter = "nli/v1"
+    lyra.services.by_hand.adapter = "nli/v1"
 
     judged = await lyra.judge("it is so", "it is")
 
