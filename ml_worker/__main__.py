@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ml_worker.app import Worker, create_app
+from ml_worker.jobs import JobMachine, JobOptions
 from ml_worker.lifetime import Lifetime
 from ml_worker.model_thread import ModelThread
 from ml_worker.options import Options, parse
@@ -63,9 +64,17 @@ class Server(uvicorn.Server):
 
 
 async def serve(options: Options, listener: socket.socket, models: ModelThread) -> None:
-    lifetime = Lifetime(idle_s=options.idle_s, linger_s=options.linger_s, is_loading=lambda: models.state == "warming")
+    machine = JobMachine(
+        JobOptions(options.jobs_root, options.adapters_root, encoder_parameters=models.encoder_parameters)
+    )
+    lifetime = Lifetime(
+        idle_s=options.idle_s,
+        linger_s=options.linger_s,
+        is_busy=lambda: models.state == "warming" or machine.is_busy,
+    )
+    machine.reconcile()
     config = uvicorn.Config(
-        create_app(Worker(options, models, lifetime)),
+        create_app(Worker(options, models, lifetime), machine),
         loop="asyncio",
         http=same_user_protocol(os.getuid()),
         ws="none",
@@ -84,6 +93,7 @@ async def serve(options: Options, listener: socket.socket, models: ModelThread) 
     watch = asyncio.create_task(leave_in_time())
     await server.serve(sockets=[listener])
     watch.cancel()
+    await machine.stop()
 
 
 def set_up_log(path: Path | None) -> None:

@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from ml_worker.errors import Failed, Invalid, WorkerError
+from ml_worker.job_routes import mount_jobs
+from ml_worker.jobs import JobMachine
 from ml_worker.lifetime import Lifetime
 from ml_worker.model_thread import ModelThread
 from ml_worker.options import Options
@@ -115,7 +117,7 @@ class Presence(Response):
         del self.headers["content-length"]
         self._lifetime = lifetime
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # ASGI hands over all three
         with self._lifetime.presence():
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await send({"type": "http.response.body", "body": b"present\n", "more_body": True})
@@ -203,12 +205,13 @@ async def _unexpected(_: Request, error: Exception) -> Response:
     return _problem(Failed(f"the worker failed: {type(error).__name__}; see its log"))
 
 
-def create_app(worker: Worker) -> FastAPI:
+def create_app(worker: Worker, machine: JobMachine) -> FastAPI:
     failure = {"model": Problem}
     app = FastAPI(title="Lyra worker", version=version("lyra-mcp"), docs_url=None, redoc_url=None)
     app.state.worker = worker
     app.include_router(always)
     app.include_router(working, responses={400: failure, 404: failure, 500: failure, 503: failure})
+    mount_jobs(app, machine)
     app.add_exception_handler(WorkerError, _worker_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _no_such_route)

@@ -18,14 +18,15 @@ class Lifetime:
         *,
         idle_s: float,
         linger_s: float,
-        is_loading: Callable[[], bool] = lambda: False,
+        #: The models load (those who wait for them ask nothing else), or a training goes on.
+        is_busy: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._idle_s = idle_s
         self._linger_s = linger_s
-        self._is_loading = is_loading
+        self._is_busy = is_busy
         self._clock = clock
-        self._asked_at = self._present_at = self._loading_at = clock()
+        self._asked_at = self._present_at = self._busy_at = clock()
         self._requests = 0
         self._presences = 0
         self._was_visited = False
@@ -63,9 +64,10 @@ class Lifetime:
         now = self._clock()
         if self._requests:
             return None
-        if self._is_loading():
-            self._loading_at = now  # those who wait for the models ask nothing else
-        if now - max(self._asked_at, self._loading_at) >= self._idle_s:
+        if self._is_busy():
+            self._busy_at = now
+            return None
+        if now - max(self._asked_at, self._busy_at) >= self._idle_s:
             return f"nothing was asked for {self._idle_s:g} s"
         #: A caller without presence (curl) keeps the worker for as long as one that has just left.
         linger_s = self._linger_s if self._was_visited else max(self._linger_s, FIRST_VISIT_S)

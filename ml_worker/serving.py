@@ -34,6 +34,8 @@ class Serving:
         self._embedder: Embedder | None = None
         #: What `adapter="loaded"` means now; replaced whole, between batches.
         self.loaded: Adapter | None = None
+        model = self._model.base.model
+        self.encoder_parameters = model.num_parameters() - model.get_input_embeddings().weight.numel()
         self.fingerprint = self._model.base.fingerprint
         self.device = str(self._model.device)
         self._model.judge(self._model.encode([WARM_UP]), None, representation=True)

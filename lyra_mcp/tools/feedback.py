@@ -65,7 +65,7 @@ async def feedback(
     action: ActionName,
     edge_id: Annotated[str | None, Field(description="from add_evidence, get_claims or review_queue")] = None,
     correct_label: Annotated[Label | None, Field(description="what the label really is")] = None,
-    claim_id: str | None = None,
+    claim_id: Annotated[str | None, Field(description="from get_claims")] = None,
     domain_pattern: Annotated[str | None, Field(description="example.com, or *.example.com for its subdomains")] = None,
     review_id: Annotated[str | None, Field(description="of an earlier edge_correct")] = None,
     reason: Reason = None,

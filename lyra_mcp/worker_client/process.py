@@ -219,6 +219,7 @@ class WorkerProcess:
             "--nli-model": named_model(settings.nli_model),
             "--embedding-model": named_model(settings.embedding_model),
             "--adapters-root": settings.adapters_root.expanduser().absolute(),
+            "--jobs-root": settings.jobs_root.expanduser().absolute(),
             "--default-adapter": settings.default_adapter,
             "--threads": settings.threads,
             "--idle-s": settings.worker_idle_s,

@@ -4,11 +4,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import Literal
 
 from ml_worker.job_folders import JobRefused
 from schema.jobs import Limits
+
+Device = Literal["cpu", "cuda"]
 
 GIGABYTE = 1_000_000_000
 DISK_FREE_MIN_BYTES = GIGABYTE
@@ -16,7 +17,9 @@ GPU_FREE_MIN_BYTES = 4 * GIGABYTE
 
 
 def _gpu_free_bytes() -> int | None:
-    return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    import torch  # noqa: PLC0415  # takes seconds, and the worker's socket must answer before
+
+    return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else None
 
 
 def _disk_free_bytes(folder: Path) -> int:
@@ -48,7 +51,7 @@ def check_disk(folder: Path, probes: Probes) -> None:
         )
 
 
-def choose_device(limits: Limits, probes: Probes) -> torch.device:
+def choose_device(limits: Limits, probes: Probes) -> Device:
     """The GPU where there is one with room, unless the limits say otherwise.
 
     Raises:
@@ -58,11 +61,11 @@ def choose_device(limits: Limits, probes: Probes) -> torch.device:
     if free is None:
         if limits.device == "cuda":
             raise JobRefused("no_gpu", "there is no CUDA device; train with device cpu or auto")
-        return torch.device("cpu")
+        return "cpu"
     if free >= GPU_FREE_MIN_BYTES:
-        return torch.device("cuda")
+        return "cuda"
     if limits.device == "auto" and limits.allow_cpu:
-        return torch.device("cpu")
+        return "cpu"
     raise JobRefused(
         "insufficient_gpu_memory",
         f"the GPU has {free / GIGABYTE:.1f} GB free, training needs {GPU_FREE_MIN_BYTES / GIGABYTE:.0f} GB; "

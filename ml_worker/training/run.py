@@ -103,7 +103,7 @@ class Run:
         request = self.folder.read_request()
         self.folder.verify_samples(request)
         check_disk(self.folder.path, self.probes)
-        device = choose_device(request.limits, self.probes)
+        device = torch.device(choose_device(request.limits, self.probes))
         torch.set_num_threads(request.limits.threads)
         samples = read_samples(self.folder, request)
         data = prepare_data(samples, request.recipe, seed=request.seed)

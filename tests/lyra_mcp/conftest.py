@@ -16,8 +16,8 @@ from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
-from lyra_mcp.worker_client.jobs import JobsClient
 from lyra_mcp.worker_client import WorkerStatus
+from lyra_mcp.worker_client.jobs import JobsClient
 from schema import wire
 from schema.vocabulary import Label
 

@@ -13,6 +13,7 @@ import uvicorn
 from ml_worker.__main__ import Server, same_user_protocol
 from ml_worker.app import Worker, create_app
 from ml_worker.errors import Failed, Warming
+from ml_worker.jobs import JobMachine, JobOptions
 from ml_worker.lifetime import Lifetime
 from ml_worker.options import parse
 from ml_worker.queue import ModelQueue
@@ -48,7 +49,8 @@ class Served:
         self.models = models
         self.lifetime = Lifetime(idle_s=60, linger_s=60)
         self.socket = socket
-        app = create_app(Worker(parse(["--socket", str(socket)]), models, self.lifetime))
+        machine = JobMachine(JobOptions(socket.parent / "jobs", socket.parent / "adapters"))
+        app = create_app(Worker(parse(["--socket", str(socket)]), models, self.lifetime), machine)
         config = uvicorn.Config(
             app, uds=str(socket), http=same_user_protocol(uid), loop="asyncio", lifespan="off", log_config=None
         )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ml_worker.base_models import TOKENS_MAX, BaseModel
+from ml_worker.base_models import TOKENS_MAX, BaseModel, load_base
 from ml_worker.errors import Failed
 from ml_worker.nli import NliModel, representation_layer
 from schema.wire import Pair
@@ -100,8 +100,6 @@ def test_asking_for_representations_does_not_change_the_logits(model):
 
 
 def test_logits_that_are_not_finite_are_an_error_never_a_neutral_zero(tiny, make_model, tmp_path):
-    from ml_worker.base_models import load_base  # noqa: PLC0415
-
     base = load_base(str(make_model(tmp_path / "broken")))
     with torch.no_grad():
         base.model.classifier.weight[0, 0] = torch.nan

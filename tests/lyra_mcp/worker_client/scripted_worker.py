@@ -23,7 +23,7 @@ STARTED = time.monotonic()
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    for name in ("socket", "nli-model", "embedding-model", "adapters-root", "default-adapter", "log-file"):
+    for name in ("socket", "nli-model", "embedding-model", "adapters-root", "jobs-root", "default-adapter", "log-file"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--idle-s", type=float)
