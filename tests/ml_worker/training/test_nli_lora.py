@@ -77,7 +77,7 @@ def test_the_number_of_low_rank_parameters_follows_the_formula(make_training):
 
 
 def test_the_rule_behind_the_corrections_is_learned(make_training, make_samples, recipe):
-    training = make_training(samples=make_samples(300), recipe=recipe.model_copy(update={"epochs": 8}))
+    training = make_training(samples=make_samples(300), recipe=recipe.model_copy(update={"epochs": 8, "alpha": 8}))
     unseen = make_samples(60, seed=99)
 
     def accuracy():
