@@ -1,0 +1,1 @@
+"""The model worker: owns tensors, holds no data of any user."""

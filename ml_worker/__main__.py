@@ -18,6 +18,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ml_worker.app import Worker, create_app
+from ml_worker.job_routes import mount_jobs
+from ml_worker.jobs import JobMachine, JobOptions
 from ml_worker.lifetime import Lifetime
 from ml_worker.model_thread import ModelThread
 from ml_worker.options import Options, parse
@@ -63,9 +65,18 @@ class Server(uvicorn.Server):
 
 
 async def serve(options: Options, listener: socket.socket, models: ModelThread) -> None:
-    lifetime = Lifetime(idle_s=options.idle_s, linger_s=options.linger_s)
+    jobs = JobMachine(
+        JobOptions(
+            options.jobs_root,
+            options.adapters_root,
+            encoder_parameters=lambda: models.serving.encoder_parameters if models.serving else None,
+        )
+    )
+    lifetime = Lifetime(idle_s=options.idle_s, linger_s=options.linger_s, is_busy=lambda: jobs.is_busy)
+    app = create_app(Worker(options, models, lifetime))
+    mount_jobs(app, jobs)
     config = uvicorn.Config(
-        create_app(Worker(options, models, lifetime)),
+        app,
         loop="asyncio",
         http=same_user_protocol(os.getuid()),
         ws="none",
@@ -81,9 +92,11 @@ async def serve(options: Options, listener: socket.socket, models: ModelThread) 
         log.info("leaving: %s", await lifetime.wait())
         server.should_exit = True
 
+    jobs.reconcile()
     watch = asyncio.create_task(leave_in_time())
     await server.serve(sockets=[listener])
     watch.cancel()
+    await jobs.stop()
 
 
 def set_up_log(path: Path | None) -> None:

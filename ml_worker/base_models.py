@@ -1,5 +1,6 @@
 """Load a base model: the shipped `builtin`, a local folder, or a Hugging Face id."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import pydantic
 import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification
+from transformers.utils import logging as transformers_logging
 
 from ml_worker import difference
 from ml_worker.encoder import TamperedFile, encoder_folder, sha256
@@ -63,6 +65,13 @@ class BaseModel:
     #: Longest pair in tokens, special ones included.
     tokens_max: int
     hidden_size: int
+
+
+def quiet_libraries() -> None:
+    """Keep progress bars and load reports out of the log."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
 
 
 def read_labels(id2label: Mapping[int, str]) -> tuple[Label, ...]:

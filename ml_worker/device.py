@@ -12,4 +12,5 @@ def choose_device() -> torch.device:
 
 def use_threads(threads: int | None) -> None:
     """Compute with so many threads; None: one for each core this process may use."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(threads or cores or 1)

@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-import torch
 from pydantic import ValidationError
 
 from ml_worker.job_folders import JobRefused
@@ -56,6 +56,8 @@ def measured_s_per_char(jobs_root: Path, device: str, threads: int) -> float | N
 
 def calculated_s_per_char(parameters: int, threads: int) -> float:
     """From the parameters of the encoder and how fast this machine multiplies matrices just now."""
+    import torch  # noqa: PLC0415 - a worker answers before its models are loaded, and this takes seconds
+
     left, right = torch.rand(512, 384), torch.rand(384, 1536)
     rounds, since = 0, time.perf_counter()
     while time.perf_counter() - since < PROBE_S:
@@ -71,14 +73,14 @@ def preflight(order: Preflight, jobs_root: Path, probes: Probes, *, parameters: 
     """Answer without starting or writing anything."""
     steps, limits = planned_steps(order), order.limits
     device, problem = _accepted(order, jobs_root, probes)
-    pace = measured_s_per_char(jobs_root, device.type, limits.threads)
-    if pace is None and parameters is not None and device.type == "cpu":
+    pace = measured_s_per_char(jobs_root, device, limits.threads)
+    if pace is None and parameters is not None and device == "cpu":
         pace = calculated_s_per_char(parameters, limits.threads)
     pairs = steps * pairs_a_step(order.recipe, limits.batch or order.recipe.batch)
     estimate_s = None if pace is None else pace * pairs * order.chars_mean
-    warned = device.type == "cpu" and estimate_s is not None
+    warned = device == "cpu" and estimate_s is not None
     return PreflightReply(
-        device="cuda" if device.type == "cuda" else "cpu",
+        device=device,
         steps=steps,
         estimate_s=estimate_s,
         warnings=[cpu_warning(estimate_s)] if warned and estimate_s is not None else [],
@@ -86,14 +88,14 @@ def preflight(order: Preflight, jobs_root: Path, probes: Probes, *, parameters: 
     )
 
 
-def _accepted(order: Preflight, jobs_root: Path, probes: Probes) -> tuple[torch.device, JobProblem | None]:
+def _accepted(order: Preflight, jobs_root: Path, probes: Probes) -> tuple[Literal["cpu", "cuda"], JobProblem | None]:
     """The device, and why the job would be refused."""
     existing = next(folder for folder in (jobs_root, *jobs_root.parents) if folder.is_dir())
     try:
         device = choose_device(order.limits, probes)
         check_disk(existing, probes)
     except JobRefused as error:
-        return torch.device("cpu"), error.problem
+        return "cpu", error.problem
     if order.samples < order.limits.samples_min:
         message = f"{order.samples} reviewed samples, at least {order.limits.samples_min} are needed; review more pairs"
         return device, JobProblem(code="too_few_samples", message=message)

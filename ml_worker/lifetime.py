@@ -11,15 +11,27 @@ TICK_S = 1.0
 class Lifetime:
     """Counts requests and present servers; lives on the event loop."""
 
-    def __init__(self, *, idle_s: float, linger_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        idle_s: float,
+        linger_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._idle_s = idle_s
         self._linger_s = linger_s
         self._clock = clock
+        self._is_busy = is_busy
         self._asked_at = self._present_at = clock()
         self._requests = 0
         self._presences = 0
         #: Set when the worker leaves: open presences end then.
         self.leaving = asyncio.Event()
+
+    @property
+    def presences(self) -> int:
+        return self._presences
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -45,6 +57,9 @@ class Lifetime:
     def reason_to_leave(self) -> str | None:
         now = self._clock()
         if self._requests:
+            return None
+        if self._is_busy():  # a training; the clock starts when it has ended
+            self._asked_at = now
             return None
         if now - self._asked_at >= self._idle_s:
             return f"nothing was asked for {self._idle_s:g} s"

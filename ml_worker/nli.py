@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ml_worker.adapters import Adapter
 
 #: A text of more characters is cut before the pair is encoded: the tokenizer keeps every combination of the
-#: overflowing parts of both texts, which grows with the square.
-CHARS_PER_TOKEN_MAX = 8
+#: overflowing parts of both texts, so two texts of 48,000 characters took it 48 s.
+CHARS_PER_TOKEN_MAX = 2
 
 
 def representation_layer(layers: int) -> int:

@@ -16,6 +16,8 @@ class Options:
     nli_model: str
     embedding_model: str
     adapters_root: Path
+    #: A folder for each training job.
+    jobs_root: Path
     #: Loaded by `/nli/adapter/load` without a path.
     default_adapter: str | None
     #: None: one for each core.
@@ -39,6 +41,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--nli-model", default="builtin", help="builtin, a Hugging Face id, or a folder")
     parser.add_argument("--embedding-model", default="builtin", help="builtin, a Hugging Face id, or a folder")
     parser.add_argument("--adapters-root", type=Path, default=user_data_path("lyra") / "adapters")
+    parser.add_argument("--jobs-root", type=Path, default=user_data_path("lyra") / "jobs")
     parser.add_argument("--default-adapter", help="what a load without a path means; a path inside the adapters root")
     # work
     parser.add_argument("--threads", type=int, help="default: one for each core")

@@ -1,18 +1,18 @@
 """What the model thread serves: one base model, its adapters, the embedding model. Used from that thread alone."""
 
-import logging
 from collections.abc import Sequence
-
-from transformers.utils import logging as transformers_logging
+from typing import TYPE_CHECKING
 
 from ml_worker.adapters import Adapter, AdapterCache
-from ml_worker.base_models import load_base
+from ml_worker.base_models import load_base, quiet_libraries
 from ml_worker.device import choose_device, use_threads
-from ml_worker.embeddings import Embedder
 from ml_worker.errors import AdapterRefused
 from ml_worker.nli import EncodedPair, NliModel
 from ml_worker.options import Options
 from schema.wire import AdapterLoaded, AdapterUnloaded, EmbedReply, Judgement, Pair, ServedBy
+
+if TYPE_CHECKING:
+    from ml_worker.embeddings import Embedder
 
 #: Judged before the first request, which then does not pay for first-time allocations.
 WARM_UP = Pair(premise="A man is playing a guitar on stage.", hypothesis="A man makes music.")
@@ -26,9 +26,7 @@ class Serving:
     """
 
     def __init__(self, options: Options) -> None:
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-        logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+        quiet_libraries()
         use_threads(options.threads)
         self._options = options
         self._model = NliModel(load_base(options.nli_model), choose_device())
@@ -37,6 +35,9 @@ class Serving:
         #: What `adapter="loaded"` means now; replaced whole, between batches.
         self.loaded: Adapter | None = None
         self.fingerprint = self._model.base.fingerprint
+        base = self._model.base.model
+        #: What costs time in training: every parameter but the word embeddings.
+        self.encoder_parameters: int = base.num_parameters() - base.get_input_embeddings().weight.numel()
         self.device = str(self._model.device)
         self._model.judge(self._model.encode([WARM_UP]), None, representation=True)
 
@@ -93,5 +94,7 @@ class Serving:
             OutOfMemory: the texts do not fit on the device.
         """
         if self._embedder is None:
+            from ml_worker.embeddings import Embedder  # noqa: PLC0415  # two seconds that not every worker needs
+
             self._embedder = Embedder(self._options.embedding_model, self._model.device)
         return self._embedder.embed(texts)

@@ -1,0 +1,1 @@
+"""Training, one readable script for each kind."""

@@ -1,6 +1,6 @@
 """Train a LoRA adapter for the NLI base from reviews; an interrupted training and an undisturbed one end equal.
 
-Read it from top to bottom: the data, the batches, the loop, one step, the validation, the
+Read it from top to bottom: the batches, the loop, one step, the validation, the
 checkpoint. What is frozen, in which order samples come, and when to stop depends on the request
 and the seed only, never on the clock, unless a time limit was set.
 """
@@ -17,11 +17,10 @@ import torch
 from torch.nn import functional
 
 from ml_worker.base_models import BaseModel
-from ml_worker.job_folders import JobRefused
 from ml_worker.nli import NliModel
 from ml_worker.training import checkpoints, lora
-from ml_worker.training.rehearsal import Texts, build_pairs, rehearsal_pairs
-from ml_worker.training.splits import Split, split
+from ml_worker.training.rehearsal import Texts
+from ml_worker.training.training_data import TrainingData, texts
 from schema.jobs import LOSS_STEPS, Limits, LossLine, NliLoraRecipe, Sample, ValidationLine
 from schema.wire import Pair
 
@@ -30,58 +29,10 @@ StoppedBy = Literal["epochs", "early_stopping", "time_limit", "steps_max"]
 #: Pairs in one forward pass where nothing is learned.
 EVALUATION_BATCH = 32
 GRADIENT_NORM_MAX = 1.0
-#: Pairs on which candidate and base are compared, at most.
-CHECK_PAIRS = 400
-#: Share of the unreviewed pairs that is compared instead of rehearsed.
-CHECK_SHARE = 0.25
 
 
 class Interrupted(Exception):
     """Somebody asked to stop; the newest checkpoint holds everything."""
-
-
-# The data
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    parts: Split
-    rehearsal: list[Texts]
-    rehearsal_unreviewed: int
-    #: Never rehearsed, no text shared with training: unreviewed pairs first, then built ones.
-    check: list[Texts]
-    check_unreviewed: int
-
-
-def prepare_data(samples: Sequence[Sample], recipe: NliLoraRecipe, *, seed: int) -> TrainingData:
-    """Divide the samples, and gather what is rehearsed and what is compared.
-
-    Raises:
-        JobRefused: `too_few_samples`, when a part would be empty.
-    """
-    parts = split(samples, seed=seed, validation_share=recipe.validation_share)
-    if not (parts.train and parts.validation and parts.holdout):
-        raise JobRefused(
-            "too_few_samples",
-            f"{sum(sample.label is not None for sample in samples)} reviewed samples cannot be divided into training, "
-            f"validation and hold-out; review pairs of more premises and pages",
-        )
-    unreviewed = [sample for sample in samples if sample.label is None]
-    random.Random(f"check {seed}").shuffle(unreviewed)  # noqa: S311 - repeatable, not secret
-    kept = min(CHECK_PAIRS // 2, int(len(unreviewed) * CHECK_SHARE))
-    checked, rehearsed = unreviewed[:kept], unreviewed[kept:]
-    count = recipe.rehearsal_pairs if recipe.rehearsal_weight and recipe.rehearsal_batch else 0
-    return TrainingData(
-        parts=parts,
-        rehearsal=rehearsal_pairs(parts.train, rehearsed, count, seed=seed),
-        rehearsal_unreviewed=min(count, len(rehearsed)),
-        check=[(s.premise, s.hypothesis) for s in checked] + build_pairs(parts.holdout, CHECK_PAIRS - kept, seed=seed),
-        check_unreviewed=kept,
-    )
-
-
-def texts(samples: Sequence[Sample]) -> list[Texts]:
-    return [(sample.premise, sample.hypothesis) for sample in samples]
 
 
 # The batches

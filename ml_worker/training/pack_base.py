@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from ml_worker import difference
-from ml_worker.base_models import BUILTIN_FOLDER, DIFFERENCE, MANIFEST, Manifest, load_builtin
+from ml_worker.base_models import BUILTIN_FOLDER, DIFFERENCE, MANIFEST, Manifest, load_builtin, quiet_libraries
 from ml_worker.encoder import encoder_folder, sha256
 from schema.vocabulary import LABELS, Label
 
@@ -86,6 +86,7 @@ def logits(model: Any) -> torch.Tensor:
 
 def main() -> None:
     options = arguments()
+    quiet_libraries()
     trained, labels = read_trained(options)
     model = encoder_model(labels)
     # The head of a fresh model is random: it belongs to no encoder.

@@ -4,8 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
+from typing import Literal
 
 from ml_worker.job_folders import JobRefused
 from schema.jobs import Limits
@@ -16,6 +15,8 @@ GPU_FREE_MIN_BYTES = 4 * GIGABYTE
 
 
 def _gpu_free_bytes() -> int | None:
+    import torch  # noqa: PLC0415 - a worker answers before its models are loaded, and this takes seconds
+
     return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
 
 
@@ -48,7 +49,7 @@ def check_disk(folder: Path, probes: Probes) -> None:
         )
 
 
-def choose_device(limits: Limits, probes: Probes) -> torch.device:
+def choose_device(limits: Limits, probes: Probes) -> Literal["cpu", "cuda"]:
     """The GPU where there is one with room, unless the limits say otherwise.
 
     Raises:
@@ -58,11 +59,11 @@ def choose_device(limits: Limits, probes: Probes) -> torch.device:
     if free is None:
         if limits.device == "cuda":
             raise JobRefused("no_gpu", "there is no CUDA device; train with device cpu or auto")
-        return torch.device("cpu")
+        return "cpu"
     if free >= GPU_FREE_MIN_BYTES:
-        return torch.device("cuda")
+        return "cuda"
     if limits.device == "auto" and limits.allow_cpu:
-        return torch.device("cpu")
+        return "cpu"
     raise JobRefused(
         "insufficient_gpu_memory",
         f"the GPU has {free / GIGABYTE:.1f} GB free, training needs {GPU_FREE_MIN_BYTES / GIGABYTE:.0f} GB; "

@@ -24,9 +24,10 @@ from ml_worker.evaluation.page import render_page
 from ml_worker.job_folders import JobFolder, JobRefused, write_atomically
 from ml_worker.training import artifacts
 from ml_worker.training.balance import balance_warnings
-from ml_worker.training.nli_lora import Interrupted, NliLoraTraining, TrainingData, Watchers, prepare_data
+from ml_worker.training.nli_lora import Interrupted, NliLoraTraining, Watchers
 from ml_worker.training.preconditions import Probes, check_disk, choose_device, cpu_warning
 from ml_worker.training.progress import Progress, StopFlag
+from ml_worker.training.training_data import TrainingData, prepare_data
 from schema.jobs import JobProblem, JobRequest, Sample
 
 
@@ -103,7 +104,7 @@ class Run:
         request = self.folder.read_request()
         self.folder.verify_samples(request)
         check_disk(self.folder.path, self.probes)
-        device = choose_device(request.limits, self.probes)
+        device = torch.device(choose_device(request.limits, self.probes))
         torch.set_num_threads(request.limits.threads)
         samples = read_samples(self.folder, request)
         data = prepare_data(samples, request.recipe, seed=request.seed)

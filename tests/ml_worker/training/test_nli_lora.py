@@ -6,15 +6,8 @@ import torch
 from ml_worker.job_folders import JobRefused
 from ml_worker.nli import NliModel
 from ml_worker.training import lora
-from ml_worker.training.nli_lora import (
-    Interrupted,
-    Watchers,
-    epoch_order,
-    learning_rate_factor,
-    prepare_data,
-    texts,
-    warmup_steps,
-)
+from ml_worker.training.nli_lora import Interrupted, Watchers, epoch_order, learning_rate_factor, warmup_steps
+from ml_worker.training.training_data import prepare_data, texts
 from schema.jobs import NLI_LORA_RECIPES, NliLoraRecipe
 from schema.wire import Pair
 
