@@ -123,6 +123,9 @@ def run(options: Options) -> None:
         models.start()
         try:
             asyncio.run(serve(options, listener, models))
+        except BaseException:
+            log.exception("the server ended")  # the exit below would swallow it
+            raise
         finally:
             options.socket.unlink(missing_ok=True)
             if not models.stop(timeout_s=GRACE_S):

@@ -71,7 +71,7 @@ class Lifetime:
             return f"nothing was asked for {self._idle_s:g} s"
         #: A caller without presence (curl) keeps the worker for as long as one that has just left.
         linger_s = self._linger_s if self._was_visited else max(self._linger_s, FIRST_VISIT_S)
-        if not self._presences and now - max(self._present_at, self._asked_at) >= linger_s:
+        if not self._presences and now - max(self._present_at, self._asked_at, self._busy_at) >= linger_s:
             return f"no server was present for {linger_s:g} s"
         return None
 

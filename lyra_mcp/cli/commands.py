@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -30,10 +31,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 def serve() -> None:
     """Serve MCP over standard input and output, as a host such as Claude starts it."""
     from lyra_mcp.app import build_server  # noqa: PLC0415 - the other commands need no MCP
+    from lyra_mcp.stdio import serve_stdio  # noqa: PLC0415 - likewise
 
     # Standard output belongs to MCP; what a person should read goes to standard error.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    build_server(_settings()).run("stdio")
+    # The thread that reads standard input cannot be interrupted; a transaction survives any end.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    asyncio.run(serve_stdio(build_server(_settings())))
 
 
 @app.command()

@@ -67,7 +67,7 @@ async def add_evidence(
 
 async def _known_claim(services: Services, *, claim: str | None, claim_id: str | None) -> tuple[Claim | None, str]:
     if (claim is None) == (claim_id is None):
-        raise Invalid("give either claim (a sentence) or claim_id (from get_claims), not both and not neither")
+        raise Invalid("add_evidence needs either a claim or a claim_id; give a sentence, or an id from get_claims()")
     if claim_id is None:
         assert claim is not None
         return None, claim

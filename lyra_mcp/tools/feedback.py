@@ -108,7 +108,8 @@ def _check(action: ActionName, arguments: dict[str, str]) -> None:
     """Name what is missing and what does not belong: a stray argument is a mistake worth hearing about."""
     missing = [names for names in REQUIRED[action] if not any(name in arguments for name in names.split("|"))]
     if missing:
-        raise Invalid(f"{action} needs {' and '.join(name.replace('|', ' or ') for name in missing)}")
+        needed = " and ".join(name.replace("|", " or ") for name in missing)
+        raise Invalid(f"{action} needs {needed}; get_claims(claim_id=...) and review_queue() show the ids")
     stray = sorted(set(arguments) - ALLOWED[action])
     if stray:
         raise Invalid(f"{action} takes no {' and no '.join(stray)}; leave it out or choose another action")

@@ -57,6 +57,10 @@ class WorkerSilent(WorkerGone):
     """Somebody listens and did not answer in time."""
 
 
+class WorkerEnded(WorkerGone):
+    """The connection broke before the answer: somebody listened, and has gone or is going."""
+
+
 class Connection:
     """HTTP over one Unix socket; both sides are checked."""
 
@@ -88,7 +92,8 @@ class Connection:
         Raises:
             WorkerAbsent: nobody listens.
             WorkerSilent: no whole answer within `timeout_s`.
-            WorkerGone: the connection broke, or the answer makes no sense.
+            WorkerEnded: the connection broke.
+            WorkerGone: the answer makes no sense.
             StorageFailed: the socket or its folder is not ours.
             LyraError: what the worker said went wrong.
         """
@@ -103,7 +108,7 @@ class Connection:
         except httpx2.ConnectError as error:
             raise WorkerAbsent(f"no worker is running; {NEXT_STEP}") from error
         except httpx2.TransportError as error:
-            raise WorkerGone(f"the worker ended during the request; {NEXT_STEP}") from error
+            raise WorkerEnded(f"the worker ended during the request; {NEXT_STEP}") from error
         if response.is_success:
             return _parsed(reply, response.content)
         if path.startswith("/jobs"):

@@ -14,7 +14,7 @@ from typing import Self
 from lyra_mcp.errors import LyraError, WorkerGone, WorkerWarming
 from lyra_mcp.settings import Settings
 from lyra_mcp.worker_client.address import WorkerAbsent, make_runtime_dir, named_model, socket_path
-from lyra_mcp.worker_client.connection import NEXT_STEP, Connection, WorkerSilent
+from lyra_mcp.worker_client.connection import NEXT_STEP, Connection, WorkerEnded, WorkerSilent
 from lyra_mcp.worker_client.presence import Presence
 from lyra_mcp.worker_client.spawn import (
     LOGS_HINT,
@@ -131,7 +131,7 @@ class WorkerProcess:
         }
         try:
             health = await self.health(timeout_s=STATUS_TIMEOUT_S)
-        except WorkerAbsent:
+        except (WorkerAbsent, WorkerEnded):
             is_starting = self._starting is not None and not self._starting.done()
             return WorkerStatus("warming" if is_starting else "stopped", models, problem=self._problem)
         except LyraError as error:
@@ -144,7 +144,7 @@ class WorkerProcess:
         """Whether a worker listens that is worth waiting for."""
         try:
             health = await self.health()
-        except WorkerAbsent:
+        except (WorkerAbsent, WorkerEnded):  # a killed worker's socket takes connections until the kernel has cleared up
             return False
         except WorkerSilent:
             return True
@@ -249,8 +249,8 @@ class WorkerProcess:
                 error = self._not_ready(await self.health())
             except WorkerSilent as silent:
                 error = silent
-            except WorkerAbsent as absent:
-                raise self._ended() from absent
+            except (WorkerAbsent, WorkerEnded) as gone:
+                raise self._ended() from gone
             if error is None:
                 self._is_ready = True
                 return

@@ -115,7 +115,7 @@ def wait_until(is_true: Callable[[], bool], *, timeout_s: float) -> None:
 def open_house(parent: Path, **settings: Any) -> Iterator[House]:
     """A house whose workers leave soon after its last server; one that stays is an error, and is ended."""
     runtime = Path(tempfile.mkdtemp(prefix="lyra"))  # shorter than pytest's folders, because a socket's path is
-    house = House(parent / "home", runtime, {"worker_linger_s": 0.5, "worker_wait_s": 60, **settings})
+    house = House(parent / "home", runtime, {"worker_linger_s": 2, "worker_wait_s": 60, **settings})
     try:
         yield house
         house.wait_until_empty()
@@ -123,6 +123,12 @@ def open_house(parent: Path, **settings: Any) -> Iterator[House]:
         for pid in house.workers():
             psutil.Process(pid).kill()
         shutil.rmtree(runtime)
+
+
+@pytest.fixture(name="opened")
+def _opened() -> Callable[..., contextlib.AbstractContextManager[House]]:
+    """Open a house with other settings."""
+    return open_house
 
 
 @pytest.fixture(name="own_house")
@@ -280,13 +286,13 @@ class Host:
         assert result["isError"], result
         return result["content"][0]["text"]
 
-    def receive(self, number: int, timeout_s: float = WORKER_TIMEOUT_S) -> dict[str, Any]:
-        """The reply to a request; whatever else the server writes must be JSON-RPC as well."""
+    def receive(self, number: int | str | None = None, timeout_s: float = WORKER_TIMEOUT_S) -> dict[str, Any]:
+        """The reply to a request, or the next message; whatever the server writes must be JSON-RPC."""
         deadline = time.monotonic() + timeout_s
         while True:
             message = json.loads(self._lines.get(timeout=max(0.0, deadline - time.monotonic())))
             assert message["jsonrpc"] == "2.0"
-            if message.get("id") == number:
+            if number is None or message.get("id") == number:
                 return message
 
     def rest(self) -> list[dict[str, Any]]:
@@ -303,9 +309,8 @@ class Host:
             self._lines.put(line)
 
 
-@pytest.fixture(name="host")
-def _host() -> Iterator[Callable[..., Host]]:
-    """Start servers in houses; what a test leaves is closed after it."""
+@contextlib.contextmanager
+def starting_hosts() -> Iterator[Callable[..., Host]]:
     hosts: list[Host] = []
 
     def start(house: House, **settings: Any) -> Host:
@@ -313,9 +318,25 @@ def _host() -> Iterator[Callable[..., Host]]:
         hosts[-1].initialize()
         return hosts[-1]
 
-    yield start
-    for one in hosts:
-        if one.process.poll() is None:
-            one.close()
-        else:
-            one.kill()
+    try:
+        yield start
+    finally:
+        for one in hosts:
+            if one.process.poll() is None:
+                one.close()
+            else:
+                one.kill()
+
+
+@pytest.fixture(name="host")
+def _host() -> Iterator[Callable[..., Host]]:
+    """Start servers in houses; what a test leaves is closed after it."""
+    with starting_hosts() as start:
+        yield start
+
+
+@pytest.fixture(name="module_host", scope="module")
+def _module_host() -> Iterator[Callable[..., Host]]:
+    """Likewise, for all tests of a module."""
+    with starting_hosts() as start:
+        yield start
