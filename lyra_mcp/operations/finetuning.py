@@ -136,8 +136,8 @@ async def cancel(services: Services, job_id: str) -> WatchedJob:
 async def resume(services: Services, job_id: str) -> WatchedJob:
     """Go on with an interrupted job from its newest whole checkpoint."""
     job = await _known(services, job_id)
-    if job.state not in ("interrupted", "cancelled", "failed"):
-        raise Conflict(f"job {job_id!r} is {job.state}; only an interrupted, cancelled or failed job can be resumed")
+    if job.state not in ("interrupted", "failed"):
+        raise Conflict(f"job {job_id!r} is {job.state}; only an interrupted or failed job can be resumed")
     async with services.database.transaction() as tx:
         under_way = await jobs.find_job_under_way(tx, job.kind)
     if under_way:

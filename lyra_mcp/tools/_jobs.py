@@ -103,7 +103,6 @@ def next_step_of(watched: WatchedJob) -> str:
         return "finetune_status(job_id=..., wait_s=45) waits for it."
     steps = {
         "interrupted": f"finetune(action='resume', job_id='{watched.job.job_id}') goes on from the newest checkpoint.",
-        "cancelled": f"finetune(action='resume', job_id='{watched.job.job_id}') would go on with it.",
         "failed": "Mend what `problem` says, then finetune(action='resume') or 'start' again.",
         "champion": "It serves. adapters(action='rollback') goes back.",
     }
