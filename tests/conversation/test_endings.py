@@ -25,9 +25,7 @@ async def test_feedback_needs_no_worker_and_judge_starts_another(house, connect)
         worker.wait(30)
 
         for number, edge in enumerate(added["edges"], start=1):
-            given = await agent(
-                "feedback", action="edge_correct", edge_id=edge["edge_id"], correct_label="neutral"
-            )
+            given = await agent("feedback", action="edge_correct", edge_id=edge["edge_id"], correct_label="neutral")
             assert given["reviews_total"] == number
 
         known = await agent("judge", pairs=[PAIR, {"premise": "one.", "hypothesis": "a claim."}])
