@@ -1,25 +1,29 @@
-"""A home, a clock that ticks, a worker whose answers can be read off its input, and the services made of them."""
+"""A home, a clock that ticks, a worker and a job machine that can be read off, and the services made of them."""
 
 import base64
+import fcntl
 import hashlib
 import math
 import random
 import re
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lyra_mcp.errors import LyraError
+from lyra_mcp.errors import LyraError, NotFound
 from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client import WorkerStatus
-from lyra_mcp.worker_client.jobs import JobsClient
-from schema import wire
-from schema.vocabulary import Label
+from schema import reports, wire
+from schema.jobs import JobProblem, JobStatus, NliLoraRequest, Preflight, PreflightReply, Sample
+from schema.vocabulary import LABELS, Label, RunState
 
 VECTOR_SIZE = 32
 
@@ -36,6 +40,9 @@ class KeywordWorker:
         self.fingerprint = "first"
         self.temperature = 1.0
         self.problem: LyraError | None = None
+        #: Adapters that cannot be loaded, and why; the others can.
+        self.refused: dict[str, str] = {}
+        self.loaded: str | None = None
         #: Runs while the model is thinking.
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
@@ -43,8 +50,9 @@ class KeywordWorker:
         if self.meanwhile:
             happens, self.meanwhile = self.meanwhile, None
             await happens()
-        if self.problem:
-            raise self.problem
+        self._fail()
+        if adapter in self.refused:
+            raise NotFound(self.refused[adapter])
         self.asked.append(list(pairs))
         return wire.JudgeReply(
             judgements=[self._judgement(pair, representation=representation) for pair in pairs],
@@ -56,6 +64,52 @@ class KeywordWorker:
                 device="cpu",
             ),
         )
+
+    async def ready(self) -> None:
+        self._fail()
+
+    async def health(self) -> wire.Health:
+        self._fail()
+        return wire.Health(
+            state="ready",
+            problem=None,
+            protocol=wire.PROTOCOL,
+            pid=1,
+            version="0",
+            nli_model="keywords",
+            embedding_model="keywords",
+            device="cpu",
+            fingerprint=self.fingerprint,
+            adapter=self.loaded,
+            queue=wire.Queue(pairs_waiting=0, pairs_max=512),
+        )
+
+    async def load_adapter(self, path: str | None = None) -> wire.AdapterLoaded:
+        self._fail()
+        path = path or "the-default"
+        if path in self.refused:
+            return wire.AdapterLoaded(ok=False, adapter_path=self.loaded, message=self.refused[path])
+        self.loaded = path
+        return wire.AdapterLoaded(ok=True, adapter_path=path, message="loaded")
+
+    async def unload_adapter(self) -> wire.AdapterUnloaded:
+        self._fail()
+        self.loaded = None
+        return wire.AdapterUnloaded(ok=True, message="the base alone serves")
+
+    async def adapter_status(self) -> wire.AdapterStatus:
+        self._fail()
+        return wire.AdapterStatus(
+            adapter_loaded=self.loaded is not None,
+            adapter_path=self.loaded,
+            base_model="keywords",
+            fingerprint=self.fingerprint,
+            device="cpu",
+        )
+
+    def _fail(self) -> None:
+        if self.problem:
+            raise self.problem
 
     async def status(self) -> WorkerStatus:
         if self.problem:
@@ -97,6 +151,195 @@ class KeywordWorker:
         return base64.b64encode(struct.pack(f"<{VECTOR_SIZE}f", *(value / norm for value in total))).decode()
 
 
+class ScriptedJobs:
+    """The client of a job machine: writes a job's files like the worker, and trains when the test says so."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.asked: list[tuple[str, str]] = []
+        self.order: Preflight | None = None
+        #: Why a preflight says that a job would be refused.
+        self.obstacle: JobProblem | None = None
+        #: Raised by whatever is asked of the worker.
+        self.problem: LyraError | None = None
+
+    async def preflight(self, order: Preflight) -> PreflightReply:
+        self._hear("preflight", "")
+        self.order = order
+        return PreflightReply(device="cpu", steps=50, estimate_s=90, warnings=["slow"], problem=self.obstacle)
+
+    async def start(self, job_id: str) -> JobStatus:
+        self._hear("start", job_id)
+        return self.write(job_id, "training")
+
+    async def resume(self, job_id: str) -> JobStatus:
+        self._hear("resume", job_id)
+        return self.write(job_id, "training")
+
+    async def cancel(self, job_id: str) -> JobStatus:
+        self._hear("cancel", job_id)
+        status = self._read(job_id)
+        return status if status.state == "evaluated" else self.write(job_id, "cancelled")
+
+    async def status(self, job_id: str) -> JobStatus:
+        self._hear("status", job_id)
+        return self._read(job_id)
+
+    def write(self, job_id: str, state: RunState, **fields: Any) -> JobStatus:
+        """What the worker knows of a job from now on."""
+        fields = {"created_at": datetime(2026, 3, 1, tzinfo=UTC), "step": 5, "steps": 50, "loss": 0.5, **fields}
+        status = JobStatus(job_id=job_id, kind="nli_lora", state=state, **fields)
+        (self.root / job_id / "state.json").write_text(status.model_dump_json())
+        return status
+
+    def finish(self, job_id: str, **scores: Any) -> reports.NliReport:
+        """Train, evaluate and report; `scores` as `build_report` takes them."""
+        folder = self.root / job_id
+        request = NliLoraRequest.model_validate_json((folder / "request.json").read_bytes())
+        samples = [Sample.model_validate_json(line) for line in (folder / "samples.jsonl").read_bytes().splitlines()]
+        weights = f"weights of {job_id}".encode()
+        (folder / "adapter").mkdir()
+        (folder / "adapter" / "adapter_model.safetensors").write_bytes(weights)
+        (folder / "adapter" / "lyra_adapter.json").write_text("{}")
+        report = build_report(request, samples, adapter_sha256=hashlib.sha256(weights).hexdigest(), **scores)
+        (folder / "report.json").write_text(report.model_dump_json())
+        (folder / "report.html").write_text("<!doctype html><title>Training</title>")
+        (folder / "log").write_text("trained\n")
+        self.write(job_id, "evaluated")
+        return report
+
+    @contextmanager
+    def living(self, job_id: str) -> Iterator[None]:
+        """A training process that holds the job's lock."""
+        with (self.root / job_id / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _hear(self, verb: str, job_id: str) -> None:
+        self.asked.append((verb, job_id))
+        if self.problem:
+            raise self.problem
+
+    def _read(self, job_id: str) -> JobStatus:
+        path = self.root / job_id / "state.json"
+        if not path.exists():
+            raise NotFound(f"job {job_id!r} was never started")
+        return JobStatus.model_validate_json(path.read_bytes())
+
+
+def build_report(
+    request: NliLoraRequest,
+    samples: Sequence[Sample],
+    *,
+    adapter_sha256: str,
+    base_right: float = 0.5,
+    candidate_right: float = 1.0,
+    agreement: float | None = 1.0,
+) -> reports.NliReport:
+    """A report as the worker writes it: every fifth reviewed sample is held out, with shares of right answers."""
+    reviewed = [sample for sample in samples if sample.label is not None]
+    held_out = reviewed[::5]
+    parts = {sample.sample_id: "holdout" if sample in held_out else "train" for sample in reviewed}
+    count = len(held_out)
+
+    def answers(right: float) -> list[wire.PerLabel]:
+        return [_sure_of(_said(sample.label, is_right=i < round(right * count))) for i, sample in enumerate(held_out)]
+
+    base, candidate = answers(base_right), answers(candidate_right)
+    return reports.NliReport(
+        job_id=request.job_id,
+        created_at=datetime(2026, 3, 1, tzinfo=UTC),
+        base_model=request.base_model,
+        fingerprint=request.fingerprint,
+        base_weights_sha256="0" * 64,
+        champion_adapter=request.champion,
+        adapter_sha256=adapter_sha256,
+        adapter_bytes=10,
+        recipe_name=request.recipe_name,
+        recipe=request.recipe,
+        seed=1,
+        data=reports.DataSummary(
+            samples_sha256=request.samples_sha256,
+            labels=[],
+            domains=[],
+            sources=[],
+            parts=[],
+            chars_mean=20.0,
+            rehearsal_unreviewed=0,
+            rehearsal_built=0,
+        ),
+        assigned=[
+            reports.AssignedSample(sample_id=s.sample_id, part=parts.get(s.sample_id, "train"), source=s.source)
+            for s in samples
+        ],
+        training=_trained(),
+        base=_scores(count, base_right),
+        champion=None if request.champion is None else _scores(count, base_right),
+        candidate=_scores(count, candidate_right),
+        predictions=[
+            reports.Prediction(
+                sample_id=sample.sample_id,
+                label=sample.label,
+                base=base[i],
+                champion=None if request.champion is None else base[i],
+                candidate=candidate[i],
+            )
+            for i, sample in enumerate(held_out)
+        ],
+        agreement=reports.Agreement(base_confidence_min=0.9, n=20, agreed=20, share=agreement, unreviewed=20),
+        changes=[],
+        changes_total=0,
+        warnings=[],
+        environment={},
+    )
+
+
+def _said(label: Label, *, is_right: bool) -> Label:
+    return label if is_right else LABELS[(LABELS.index(label) + 1) % 3]
+
+
+def _sure_of(label: Label) -> wire.PerLabel:
+    return wire.PerLabel(**{**dict.fromkeys(LABELS, 0.1), label: 0.8})
+
+
+def _scores(n: int, right: float) -> reports.Scores:
+    unknown = reports.LabelScores(precision=None, recall=None, f1=None, support=0)
+    return reports.Scores(
+        n=n,
+        accuracy=right,
+        brier=1 - right / 2,
+        nll=2 - right,
+        ece=0.1,
+        macro_f1=right,
+        per_label=reports.ScoresPerLabel(supports=unknown, refutes=unknown, neutral=unknown),
+        confusion=[[0] * 3] * 3,
+        reliability=[],
+        temperature=1.0,
+    )
+
+
+def _trained() -> reports.Training:
+    return reports.Training(
+        steps=50,
+        epochs=3,
+        best_epoch=3,
+        stopped_by="epochs",
+        warmup_steps=5,
+        learning_rate_max=1e-3,
+        target_modules=["query"],
+        trainable_parameters=10,
+        trainable_share=0.01,
+        lora_parameters=8,
+        duration_s=1.0,
+        samples_per_s=10.0,
+        peak_memory_bytes=1,
+        device="cpu",
+        threads=1,
+        resumed=0,
+        curve=[],
+    )
+
+
 class TickingClock:
     """Every look is one second later."""
 
@@ -124,7 +367,12 @@ def clock() -> TickingClock:
 
 
 @pytest.fixture
-def build_services(worker, clock) -> Callable[[Settings], Services]:
+def machine(settings) -> ScriptedJobs:
+    return ScriptedJobs(settings.jobs_root)
+
+
+@pytest.fixture
+def build_services(worker, machine, clock) -> Callable[[Settings], Services]:
     """What a server is built with; every call is another process's view of the same home."""
     chance = random.Random(7)
     numbers = iter(range(1_000_000))
@@ -134,7 +382,7 @@ def build_services(worker, clock) -> Callable[[Settings], Services]:
             settings=settings,
             database=Database(settings.user_dir),
             worker=worker,
-            jobs=JobsClient(worker),
+            jobs=machine,
             by_hand=ByHand(),
             clock=clock,
             new_id=lambda prefix: f"{prefix}_{next(numbers):012x}",
