@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from lyra_mcp.errors import LyraError, NotFound
+from lyra_mcp.errors import LyraError, NotFound, WorkerGone
 from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client import WorkerStatus
 from schema import reports, wire
 from schema.jobs import JobProblem, JobStatus, NliLoraRequest, Preflight, PreflightReply, Sample
-from schema.vocabulary import LABELS, Label, RunState
+from schema.vocabulary import Label, RunState
 
 VECTOR_SIZE = 32
 
@@ -154,14 +154,20 @@ class KeywordWorker:
 class ScriptedJobs:
     """The client of a job machine: writes a job's files like the worker, and trains when the test says so."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, build_report: Callable[..., reports.NliReport]) -> None:
+        self.root, self.build_report = root, build_report
         self.asked: list[tuple[str, str]] = []
         self.order: Preflight | None = None
         #: Why a preflight says that a job would be refused.
         self.obstacle: JobProblem | None = None
         #: Raised by whatever is asked of the worker.
         self.problem: LyraError | None = None
+        #: Why it starts no job.
+        self.refused: LyraError | None = None
+        #: Takes the next order and dies before it answers.
+        self.dies_after_start = False
+        #: Runs between the worker's look at a job and its answer.
+        self.after_status: Callable[[], Awaitable[object]] | None = None
 
     async def preflight(self, order: Preflight) -> PreflightReply:
         self._hear("preflight", "")
@@ -170,7 +176,13 @@ class ScriptedJobs:
 
     async def start(self, job_id: str) -> JobStatus:
         self._hear("start", job_id)
-        return self.write(job_id, "training")
+        if self.refused:
+            raise self.refused
+        started = self.write(job_id, "training")
+        if self.dies_after_start:
+            self.problem = WorkerGone("the worker ended during the request")
+            raise self.problem
+        return started
 
     async def resume(self, job_id: str) -> JobStatus:
         self._hear("resume", job_id)
@@ -183,7 +195,11 @@ class ScriptedJobs:
 
     async def status(self, job_id: str) -> JobStatus:
         self._hear("status", job_id)
-        return self._read(job_id)
+        status = self._read(job_id)
+        if self.after_status:
+            happens, self.after_status = self.after_status, None
+            await happens()
+        return status
 
     def write(self, job_id: str, state: RunState, **fields: Any) -> JobStatus:
         """What the worker knows of a job from now on."""
@@ -201,7 +217,7 @@ class ScriptedJobs:
         (folder / "adapter").mkdir()
         (folder / "adapter" / "adapter_model.safetensors").write_bytes(weights)
         (folder / "adapter" / "lyra_adapter.json").write_text("{}")
-        report = build_report(request, samples, adapter_sha256=hashlib.sha256(weights).hexdigest(), **scores)
+        report = self.build_report(request, samples, adapter_sha256=hashlib.sha256(weights).hexdigest(), **scores)
         (folder / "report.json").write_text(report.model_dump_json())
         (folder / "report.html").write_text("<!doctype html><title>Training</title>")
         (folder / "log").write_text("trained\n")
@@ -225,119 +241,6 @@ class ScriptedJobs:
         if not path.exists():
             raise NotFound(f"job {job_id!r} was never started")
         return JobStatus.model_validate_json(path.read_bytes())
-
-
-def build_report(
-    request: NliLoraRequest,
-    samples: Sequence[Sample],
-    *,
-    adapter_sha256: str,
-    base_right: float = 0.5,
-    candidate_right: float = 1.0,
-    agreement: float | None = 1.0,
-) -> reports.NliReport:
-    """A report as the worker writes it: every fifth reviewed sample is held out, with shares of right answers."""
-    reviewed = [sample for sample in samples if sample.label is not None]
-    held_out = reviewed[::5]
-    parts = {sample.sample_id: "holdout" if sample in held_out else "train" for sample in reviewed}
-    count = len(held_out)
-
-    def answers(right: float) -> list[wire.PerLabel]:
-        return [_sure_of(_said(sample.label, is_right=i < round(right * count))) for i, sample in enumerate(held_out)]
-
-    base, candidate = answers(base_right), answers(candidate_right)
-    return reports.NliReport(
-        job_id=request.job_id,
-        created_at=datetime(2026, 3, 1, tzinfo=UTC),
-        base_model=request.base_model,
-        fingerprint=request.fingerprint,
-        base_weights_sha256="0" * 64,
-        champion_adapter=request.champion,
-        adapter_sha256=adapter_sha256,
-        adapter_bytes=10,
-        recipe_name=request.recipe_name,
-        recipe=request.recipe,
-        seed=1,
-        data=reports.DataSummary(
-            samples_sha256=request.samples_sha256,
-            labels=[],
-            domains=[],
-            sources=[],
-            parts=[],
-            chars_mean=20.0,
-            rehearsal_unreviewed=0,
-            rehearsal_built=0,
-        ),
-        assigned=[
-            reports.AssignedSample(sample_id=s.sample_id, part=parts.get(s.sample_id, "train"), source=s.source)
-            for s in samples
-        ],
-        training=_trained(),
-        base=_scores(count, base_right),
-        champion=None if request.champion is None else _scores(count, base_right),
-        candidate=_scores(count, candidate_right),
-        predictions=[
-            reports.Prediction(
-                sample_id=sample.sample_id,
-                label=sample.label,
-                base=base[i],
-                champion=None if request.champion is None else base[i],
-                candidate=candidate[i],
-            )
-            for i, sample in enumerate(held_out)
-        ],
-        agreement=reports.Agreement(base_confidence_min=0.9, n=20, agreed=20, share=agreement, unreviewed=20),
-        changes=[],
-        changes_total=0,
-        warnings=[],
-        environment={},
-    )
-
-
-def _said(label: Label, *, is_right: bool) -> Label:
-    return label if is_right else LABELS[(LABELS.index(label) + 1) % 3]
-
-
-def _sure_of(label: Label) -> wire.PerLabel:
-    return wire.PerLabel(**{**dict.fromkeys(LABELS, 0.1), label: 0.8})
-
-
-def _scores(n: int, right: float) -> reports.Scores:
-    unknown = reports.LabelScores(precision=None, recall=None, f1=None, support=0)
-    return reports.Scores(
-        n=n,
-        accuracy=right,
-        brier=1 - right / 2,
-        nll=2 - right,
-        ece=0.1,
-        macro_f1=right,
-        per_label=reports.ScoresPerLabel(supports=unknown, refutes=unknown, neutral=unknown),
-        confusion=[[0] * 3] * 3,
-        reliability=[],
-        temperature=1.0,
-    )
-
-
-def _trained() -> reports.Training:
-    return reports.Training(
-        steps=50,
-        epochs=3,
-        best_epoch=3,
-        stopped_by="epochs",
-        warmup_steps=5,
-        learning_rate_max=1e-3,
-        target_modules=["query"],
-        trainable_parameters=10,
-        trainable_share=0.01,
-        lora_parameters=8,
-        duration_s=1.0,
-        samples_per_s=10.0,
-        peak_memory_bytes=1,
-        device="cpu",
-        threads=1,
-        resumed=0,
-        curve=[],
-    )
 
 
 class TickingClock:
@@ -367,8 +270,8 @@ def clock() -> TickingClock:
 
 
 @pytest.fixture
-def machine(settings) -> ScriptedJobs:
-    return ScriptedJobs(settings.jobs_root)
+def machine(settings, build_report) -> ScriptedJobs:
+    return ScriptedJobs(settings.jobs_root, build_report)
 
 
 @pytest.fixture
