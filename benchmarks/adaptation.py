@@ -17,7 +17,8 @@ from pathlib import Path
 import torch
 
 from ml_worker.base_models import BaseModel, load_base
-from ml_worker.training.nli_lora import NliLoraTraining, Watchers, prepare_data
+from ml_worker.training.nli_lora import NliLoraTraining, Watchers
+from ml_worker.training.training_data import prepare_data
 from schema.jobs import NLI_LORA_RECIPES, Limits, NliLoraRecipe, Sample
 
 ELSEWHERE = ("snli_devtest", "mnli_dev_matched")

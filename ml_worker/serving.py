@@ -34,9 +34,10 @@ class Serving:
         self._embedder: Embedder | None = None
         #: What `adapter="loaded"` means now; replaced whole, between batches.
         self.loaded: Adapter | None = None
-        model = self._model.base.model
-        self.encoder_parameters = model.num_parameters() - model.get_input_embeddings().weight.numel()
         self.fingerprint = self._model.base.fingerprint
+        base = self._model.base.model
+        #: What costs time in training: every parameter but the word embeddings.
+        self.encoder_parameters: int = base.num_parameters() - base.get_input_embeddings().weight.numel()
         self.device = str(self._model.device)
         self._model.judge(self._model.encode([WARM_UP]), None, representation=True)
 

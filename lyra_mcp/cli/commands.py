@@ -42,19 +42,21 @@ def serve() -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Say what works, what does not, and why."""
+    """Say what works, what does not, and why; the exit code is 1 where something does not."""
     outcome = _run(read_status)
     if as_json:
         print(json.dumps({"version": VERSION, **asdict(outcome)}, default=lambda value: value.model_dump()))
-        return
-    print(f"lyra-mcp {VERSION}")
-    print(f"worker    {outcome.worker.state}")
-    stored = outcome.database
-    print(
-        f"database  {stored.state}: {stored.claims} claims, {stored.reviews} reviews, {stored.corrections} corrections"
-    )
-    for problem in outcome.problems:
-        print(f"problem   {problem}")
+    else:
+        stored = outcome.database
+        counts = f": {stored.claims} claims, {stored.reviews} reviews, {stored.corrections} corrections"
+        print(f"lyra-mcp  {VERSION}")
+        print(f"home      {_settings().home}")
+        print(f"worker    {outcome.worker.state}")
+        print(f"database  {stored.state}{counts if stored.state == 'open' else ''}")
+        for problem in outcome.problems:
+            print(f"problem   {problem}")
+    if outcome.problems:
+        raise SystemExit(1)
 
 
 @app.command()

@@ -129,6 +129,7 @@ class Demo:
             self.console.print(tables.corrections(corrected[:CORRECTIONS_SHOWN]))
             if len(corrected) > CORRECTIONS_SHOWN:
                 self.console.print(f"... and {len(corrected) - CORRECTIONS_SHOWN} more.")
+            self.console.print("\nThe claims after that:\n")
             return reviews
 
     async def show_scores(self, host: Host, claim_ids: list[str], name: str) -> None:
@@ -139,7 +140,6 @@ class Demo:
             before = next(reversed([value for value in row.values() if isinstance(value, dict)]))
             row[name] = opened["score"]
             rows.append((row["claim"], opened["score"], before))
-        self.console.print()
         self.console.print(tables.claims(rows))
 
     async def remember(self, host: Host, reviews: list[Answer]) -> None:
@@ -170,7 +170,8 @@ class Demo:
             counts = self.summary["memory"]
             self.console.print(
                 f"\n{counts['answered_with_the_persons_label']} of {len(same)} same pairs are answered with the "
-                f"person's label; {len(flagged)} of {len(near)} reworded ones are marked as similar to a correction."
+                f"person's label; {len(flagged)} of {len(near)} reworded ones are marked as similar to a correction: "
+                "the model's label stays, and the agent is told to look twice."
             )
 
     async def block(self, host: Host, claim_ids: list[str]) -> None:
@@ -259,10 +260,10 @@ async def _judge(host: Host, pairs: list[tuple[str, str]]) -> list[Answer]:
 
 def _because(corrected: Answer | None) -> str:
     if corrected is None:
-        return "nothing like it\nwas corrected"
+        return "nothing similar"
     if corrected["exact"]:
         return "a person said so"
-    return f"{corrected['similarity']:.2f} like one\nthat {corrected['label']}: look twice"
+    return f"{corrected['similarity']:.2f} like one\nlabelled {corrected['label']}"
 
 
 def _column(evaluated: Answer) -> Answer:
@@ -287,7 +288,7 @@ def run_demo(*, as_json: bool) -> int:
     )
     try:
         asyncio.run(demo.run())
-    except Exception as error:  # noqa: BLE001 - a person waits for the answer, whatever went wrong
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - a person waits for the answer, whatever went wrong
         demo.summary |= {"ok": False, "failed_step": demo.step, "problem": _problem(error)}
         Console(stderr=True, highlight=False).print(f"The step '{demo.step}' failed: {_problem(error)}", markup=False)
     else:
@@ -301,6 +302,8 @@ def _problem(error: BaseException) -> str:
     """In words, out of the groups that task groups wrap errors in."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, SystemExit):  # what rich raises when its reader has gone
+        return "nobody reads the output any more"
     if isinstance(error, TimeoutError):
         return f"it took longer than {TIMEOUT_S:g} s; run it again when the machine is less busy"
     return str(error) or type(error).__name__

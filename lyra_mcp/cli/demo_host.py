@@ -23,7 +23,7 @@ WORKER_READY_TIMEOUT_S = 120.0
 #: The worker leaves by itself when its last server has gone; after this time it is told to.
 WORKER_LEAVE_TIMEOUT_S = 15.0
 #: An ended process that nobody reaps, as in some containers, is not waited for longer than this.
-WORKER_END_TIMEOUT_S = 3.0
+WORKER_END_TIMEOUT_S = 10.0
 POLL_S = 0.1
 #: A longer folder for temporary files leaves no room for the name of a socket.
 TEMPORARY_FOLDER_CHARS_MAX = 60

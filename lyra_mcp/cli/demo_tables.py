@@ -58,7 +58,7 @@ def _ratio(now: Answer, before: Answer | None) -> Text:
 
 
 def corrections(rows: Iterable[Answer]) -> Table:
-    table = _table("Evidence → claim", "Lyra said", "the person says", "came up")
+    table = _table("Evidence → claim", "Lyra said", "the person", "came up")
     for row in rows:
         pair = Text(short(row["premise"])) + Text(f"\n→ {row['hypothesis']}", style="dim")
         table.add_row(pair, label(row["said"], row["confidence"]), label(row["answer"]), row["selected"])
@@ -66,7 +66,7 @@ def corrections(rows: Iterable[Answer]) -> Table:
 
 
 def memory(rows: Iterable[Answer]) -> Table:
-    table = _table("Asked now", "the model alone", "Lyra's answer", "because")
+    table = _table("Asked now", "the model", "Lyra", "because")
     for row in rows:
         pair = Text(short(row["premise"])) + Text(f"\n→ {row['hypothesis']}", style="dim")
         table.add_row(pair, label(row["model"]), label(row["answer"], row["confidence"]), row["because"])

@@ -13,7 +13,8 @@ from ml_worker.encoder import sha256
 from ml_worker.evaluation.nli import fit_temperature
 from ml_worker.job_folders import JobFolder, sync_folder
 from ml_worker.training import lora
-from ml_worker.training.nli_lora import NliLoraTraining, texts
+from ml_worker.training.nli_lora import NliLoraTraining
+from ml_worker.training.training_data import texts
 from schema.jobs import JobRequest
 from schema.vocabulary import Label
 

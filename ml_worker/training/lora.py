@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +63,11 @@ def attach(model: nn.Module, recipe: NliLoraRecipe) -> PeftModel:
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def target_names(model: PeftModel) -> list[str]:
+    names: Iterable[str] = model.peft_config["default"].to_dict()["target_modules"]
+    return sorted(names)
 
 
 def lora_parameters(model: nn.Module) -> int:

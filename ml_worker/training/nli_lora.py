@@ -1,6 +1,6 @@
-"""Train a LoRA adapter for the NLI base from a person's reviews, so that an undisturbed run and an interrupted one end equal.
+"""Train a LoRA adapter for the NLI base from reviews; an interrupted training and an undisturbed one end equal.
 
-Read it from top to bottom: the data, the batches, the loop, one step, the validation, the
+Read it from top to bottom: the batches, the loop, one step, the validation, the
 checkpoint. What is frozen, in which order samples come, and when to stop depends on the request
 and the seed only, never on the clock, unless a time limit was set.
 """
@@ -17,11 +17,10 @@ import torch
 from torch.nn import functional
 
 from ml_worker.base_models import BaseModel
-from ml_worker.job_folders import JobRefused
 from ml_worker.nli import NliModel
 from ml_worker.training import checkpoints, lora
-from ml_worker.training.rehearsal import Texts, build_pairs, rehearsal_pairs
-from ml_worker.training.splits import Split, split
+from ml_worker.training.rehearsal import Texts
+from ml_worker.training.training_data import TrainingData, texts
 from schema.jobs import LOSS_STEPS, Limits, LossLine, NliLoraRecipe, Sample, ValidationLine
 from schema.wire import Pair
 
@@ -30,58 +29,10 @@ StoppedBy = Literal["epochs", "early_stopping", "time_limit", "steps_max"]
 #: Pairs in one forward pass where nothing is learned.
 EVALUATION_BATCH = 32
 GRADIENT_NORM_MAX = 1.0
-#: Pairs on which candidate and base are compared, at most.
-CHECK_PAIRS = 400
-#: Share of the unreviewed pairs that is compared instead of rehearsed.
-CHECK_SHARE = 0.25
 
 
 class Interrupted(Exception):
     """Somebody asked to stop; the newest checkpoint holds everything."""
-
-
-# The data
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    parts: Split
-    rehearsal: list[Texts]
-    rehearsal_unreviewed: int
-    #: Never rehearsed, no text shared with training: unreviewed pairs first, then built ones.
-    check: list[Texts]
-    check_unreviewed: int
-
-
-def prepare_data(samples: Sequence[Sample], recipe: NliLoraRecipe, *, seed: int) -> TrainingData:
-    """Divide the samples, and gather what is rehearsed and what is compared.
-
-    Raises:
-        JobRefused: `too_few_samples`, when a part would be empty.
-    """
-    parts = split(samples, seed=seed, validation_share=recipe.validation_share)
-    if not (parts.train and parts.validation and parts.holdout):
-        raise JobRefused(
-            "too_few_samples",
-            f"{sum(sample.label is not None for sample in samples)} reviewed samples cannot be divided into training, "
-            f"validation and hold-out; review pairs of more premises and pages",
-        )
-    unreviewed = [sample for sample in samples if sample.label is None]
-    random.Random(f"check {seed}").shuffle(unreviewed)  # noqa: S311 - repeatable, not secret
-    kept = min(CHECK_PAIRS // 2, int(len(unreviewed) * CHECK_SHARE))
-    checked, rehearsed = unreviewed[:kept], unreviewed[kept:]
-    count = recipe.rehearsal_pairs if recipe.rehearsal_weight and recipe.rehearsal_batch else 0
-    return TrainingData(
-        parts=parts,
-        rehearsal=rehearsal_pairs(parts.train, rehearsed, count, seed=seed),
-        rehearsal_unreviewed=min(count, len(rehearsed)),
-        check=[(s.premise, s.hypothesis) for s in checked] + build_pairs(parts.holdout, CHECK_PAIRS - kept, seed=seed),
-        check_unreviewed=kept,
-    )
-
-
-def texts(samples: Sequence[Sample]) -> list[Texts]:
-    return [(sample.premise, sample.hypothesis) for sample in samples]
 
 
 # The batches
@@ -207,8 +158,7 @@ class NliLoraTraining:
             self.model.train()
             for _warm in range(2):
                 since = self.watchers.clock()
-                loss, rehearsal_loss = self.losses(train[middle : middle + self.batch], self._rehearsed())
-                (loss + rehearsal_loss).backward()
+                self._learn(train[middle : middle + self.batch], self._rehearsed())
                 seconds = self.watchers.clock() - since
         self.optimizer.zero_grad(set_to_none=True)
         return seconds * self.steps
@@ -262,27 +212,36 @@ class NliLoraTraining:
         rate = self.recipe.learning_rate * learning_rate_factor(at.step, steps=self.steps, warmup=self.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, rehearsal_loss = self.losses(samples, self._rehearsed())
         self.optimizer.zero_grad(set_to_none=True)
-        (loss + self.recipe.rehearsal_weight * rehearsal_loss).backward()
+        loss, rehearsal_loss = self._learn(samples, self._rehearsed())
         torch.nn.utils.clip_grad_norm_(self.trained.values(), GRADIENT_NORM_MAX)
         self.optimizer.step()
         at.step += 1
         at.learning_rate_max = max(at.learning_rate_max, rate)
-        at.sums = [at.sums[0] + loss.item(), at.sums[1] + rehearsal_loss.item(), at.sums[2] + 1]
+        at.sums = [at.sums[0] + loss, at.sums[1] + rehearsal_loss, at.sums[2] + 1]
         if at.step % LOSS_STEPS == 0 or at.step == self.steps:
             self._log_loss(rate)
 
-    def losses(self, samples: Sequence[Sample], rehearsed: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cross-entropy with the person's labels, and the divergence from the base's answers; means, in nats."""
-        gold = torch.tensor([self.base.labels.index(sample.label) for sample in samples])  # (B,) int64
-        pairs = texts(samples) + [self.data.rehearsal[i] for i in rehearsed]
-        answers = self._forward(pairs).float().log_softmax(-1)  # (B + R, 3)
-        loss = functional.nll_loss(answers[: len(samples)], gold.to(self.device))
+    def _learn(self, samples: Sequence[Sample], rehearsed: Sequence[int]) -> tuple[float, float]:
+        """Add the gradients of both losses, one after the other: half the memory of both at once, less padding."""
+        loss = self.loss(samples)
+        loss.backward()
         if not rehearsed:
-            return loss, torch.zeros((), device=self.device)
+            return loss.item(), 0.0
+        rehearsal_loss = self.rehearsal_loss(rehearsed)
+        (self.recipe.rehearsal_weight * rehearsal_loss).backward()
+        return loss.item(), rehearsal_loss.item()
+
+    def loss(self, samples: Sequence[Sample]) -> torch.Tensor:
+        """Mean cross-entropy with the person's labels, in nats."""
+        gold = torch.tensor([self.base.labels.index(sample.label) for sample in samples])  # (B,) int64
+        return functional.cross_entropy(self._forward(texts(samples)).float(), gold.to(self.device))
+
+    def rehearsal_loss(self, rehearsed: Sequence[int]) -> torch.Tensor:
+        """Mean divergence from the base's own answers, in nats."""
+        answers = self._forward([self.data.rehearsal[i] for i in rehearsed]).float().log_softmax(-1)  # (R, 3)
         wanted = self.rehearsal_answers[list(rehearsed)].to(self.device)  # (R, 3) log probabilities
-        return loss, functional.kl_div(answers[len(samples) :], wanted, reduction="batchmean", log_target=True)
+        return functional.kl_div(answers, wanted, reduction="batchmean", log_target=True)
 
     def _rehearsed(self) -> list[int]:
         """Indices of the pairs to rehearse in this step: through all of them in a new order, again and again."""

@@ -19,14 +19,15 @@ import torch
 
 from ml_worker.base_models import BaseModel, load_base
 from ml_worker.errors import AdapterRefused, BaseRefused
-from ml_worker.evaluation.job_report import Models, build_report, load_model
 from ml_worker.evaluation.page import render_page
 from ml_worker.job_folders import JobFolder, JobRefused, write_atomically
 from ml_worker.training import artifacts
 from ml_worker.training.balance import balance_warnings
-from ml_worker.training.nli_lora import Interrupted, NliLoraTraining, TrainingData, Watchers, prepare_data
+from ml_worker.training.job_report import Models, build_report, load_model
+from ml_worker.training.nli_lora import Interrupted, NliLoraTraining, Watchers
 from ml_worker.training.preconditions import Probes, check_disk, choose_device, cpu_warning
 from ml_worker.training.progress import Progress, StopFlag
+from ml_worker.training.training_data import TrainingData, prepare_data
 from schema.jobs import JobProblem, JobRequest, Sample
 
 

@@ -53,12 +53,13 @@ async def test_the_status_is_json_for_programs(lyra_mcp):
     assert status["problems"] == []
 
 
-async def test_the_status_is_text_for_people(lyra_mcp):
+async def test_the_status_is_text_for_people(lyra_mcp, tmp_path):
     code, output, _ = await lyra_mcp("status")
 
     assert code == 0
     assert output.splitlines() == [
-        f"lyra-mcp {version('lyra-mcp')}",
+        f"lyra-mcp  {version('lyra-mcp')}",
+        f"home      {tmp_path / 'home'}",
         "worker    stopped",
         "database  open: 0 claims, 0 reviews, 0 corrections",
     ]
@@ -70,8 +71,13 @@ async def test_a_database_that_cannot_be_opened_is_a_problem_and_no_crash(lyra_m
     code, output, errors = await lyra_mcp("status", "--json")
 
     status = json.loads(output)
-    assert (code, errors, status["database"]["state"]) == (0, "", "unavailable")
+    assert (code, errors, status["database"]["state"]) == (1, "", "unavailable")
     assert status["problems"][-1].startswith("E_STORAGE: the data folder cannot be used (Not a directory)")
+
+    code, output, _ = await lyra_mcp("status")
+
+    assert code == 1
+    assert output.splitlines()[3] == "database  unavailable", "no counts are invented"
 
 
 async def test_every_bad_setting_is_named_at_once_and_nothing_starts(lyra_mcp, tmp_path):

@@ -12,7 +12,8 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from ml_worker.base_models import BaseModel, load_base
 from ml_worker.job_folders import JobFolder
-from ml_worker.training.nli_lora import NliLoraTraining, Watchers, prepare_data
+from ml_worker.training.nli_lora import NliLoraTraining, Watchers
+from ml_worker.training.training_data import prepare_data
 from schema.jobs import Limits, NliLoraRecipe, NliLoraRequest, Sample
 
 THINGS = ["lamp", "river", "stone", "engine", "garden", "letter", "bridge", "window", "market", "forest"]

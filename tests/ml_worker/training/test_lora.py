@@ -12,7 +12,7 @@ from ml_worker.base_models import load_base
 from ml_worker.job_folders import JobRefused
 from ml_worker.nli import NliModel
 from ml_worker.training import artifacts, lora
-from ml_worker.training.nli_lora import texts
+from ml_worker.training.training_data import texts
 from schema.jobs import NliLoraRecipe
 from schema.wire import Pair
 

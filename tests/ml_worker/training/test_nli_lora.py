@@ -6,15 +6,8 @@ import torch
 from ml_worker.job_folders import JobRefused
 from ml_worker.nli import NliModel
 from ml_worker.training import lora
-from ml_worker.training.nli_lora import (
-    Interrupted,
-    Watchers,
-    epoch_order,
-    learning_rate_factor,
-    prepare_data,
-    texts,
-    warmup_steps,
-)
+from ml_worker.training.nli_lora import Interrupted, Watchers, epoch_order, learning_rate_factor, warmup_steps
+from ml_worker.training.training_data import prepare_data, texts
 from schema.jobs import NLI_LORA_RECIPES, NliLoraRecipe
 from schema.wire import Pair
 
@@ -77,7 +70,7 @@ def test_the_number_of_low_rank_parameters_follows_the_formula(make_training):
 
 
 def test_the_rule_behind_the_corrections_is_learned(make_training, make_samples, recipe):
-    training = make_training(samples=make_samples(300), recipe=recipe.model_copy(update={"epochs": 8}))
+    training = make_training(samples=make_samples(300), recipe=recipe.model_copy(update={"epochs": 8, "alpha": 8}))
     unseen = make_samples(60, seed=99)
 
     def accuracy():

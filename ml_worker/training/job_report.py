@@ -15,8 +15,9 @@ from ml_worker.encoder import sha256
 from ml_worker.evaluation.nli import Probabilities, per_label, probabilities, score
 from ml_worker.nli import NliModel
 from ml_worker.training import artifacts, balance, lora
-from ml_worker.training.nli_lora import EVALUATION_BATCH, NliLoraTraining, TrainingData, texts
+from ml_worker.training.nli_lora import EVALUATION_BATCH, NliLoraTraining
 from ml_worker.training.rehearsal import Texts
+from ml_worker.training.training_data import TrainingData, texts
 from schema.jobs import JobRequest, LossLine, Sample, ValidationLine
 from schema.reports import (
     CHANGES_MAX,
@@ -28,7 +29,7 @@ from schema.reports import (
     Prediction,
     Training,
 )
-from schema.vocabulary import LABELS, Label
+from schema.vocabulary import LABELS, Label, SplitPart
 from schema.wire import Pair
 
 #: From this confidence on the base is held to know.
@@ -166,9 +167,14 @@ def agreement(data: TrainingData, models: Models, check: Callable[[], None]) -> 
 def assigned(data: TrainingData) -> list[AssignedSample]:
     """Which part every reviewed sample was in."""
     parts = data.parts
+    divided: tuple[tuple[SplitPart, tuple[Sample, ...]], ...] = (
+        ("train", parts.train),
+        ("validation", parts.validation),
+        ("holdout", parts.holdout),
+    )
     return [
         AssignedSample(sample_id=sample.sample_id, part=part, source=sample.source)
-        for part, members in (("train", parts.train), ("validation", parts.validation), ("holdout", parts.holdout))
+        for part, members in divided
         for sample in members
     ]
 
@@ -197,7 +203,7 @@ def describe(training: NliLoraTraining) -> Training:
         stopped_by=at.stopped_by,
         warmup_steps=training.warmup,
         learning_rate_max=at.learning_rate_max,
-        target_modules=sorted(model.peft_config["default"].target_modules),
+        target_modules=lora.target_names(model),
         trainable_parameters=trainable,
         trainable_share=trainable / sum(parameter.numel() for parameter in model.parameters()),
         lora_parameters=lora.lora_parameters(model),

@@ -1,0 +1,19 @@
+"""The server starts light: what it imports decides how fast it answers a host."""
+
+import subprocess
+import sys
+
+MODEL_LIBRARIES = ("torch", "transformers", "peft", "sentence_transformers", "numpy", "scipy", "sklearn")
+
+
+def test_the_server_holds_no_model_library():
+    """Every tool is loaded too, as a host's first `tools/list` does."""
+    program = (
+        "import sys\n"
+        "from lyra_mcp.app import build_server\n"
+        "from lyra_mcp.settings import Settings\n"
+        "build_server(Settings())\n"
+        f"print(*(name for name in {MODEL_LIBRARIES} if name in sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
