@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test check serve clean
+.PHONY: setup demo test lint check serve clean
 
 setup: $(STAMP)
 
@@ -21,12 +21,14 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-check: setup
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+# Everything CI does.
+check: lint test
 
 serve: setup
 	$(BIN)/lyra-mcp serve
