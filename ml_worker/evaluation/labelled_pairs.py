@@ -34,11 +34,19 @@ class LabelledPair:
     source: str
 
 
-def read_pairs(path: Path) -> list[LabelledPair]:
-    """Gzipped JSON lines with premise, hypothesis, label and source; other fields are ignored."""
+def read_pairs(path: Path, *, split: str | None = None) -> list[LabelledPair]:
+    """Gzipped JSON lines with premise, hypothesis, label, and source (by default the file's name).
+
+    Rows that name another split are left out.
+    """
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    return [LabelledPair(row["premise"], row["hypothesis"], row["label"], row["source"]) for row in rows]
+    name = path.name.partition(".")[0]
+    return [
+        LabelledPair(row["premise"], row["hypothesis"], row["label"], row.get("source", name))
+        for row in rows
+        if row.get("split", split) == split or split is None
+    ]
 
 
 def cpu_has_bfloat16() -> bool:
