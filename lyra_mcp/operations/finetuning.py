@@ -51,7 +51,7 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     preflight = await services.jobs.preflight(
         Preflight(recipe=recipe, samples=data.reviewed, chars_mean=data.chars_mean, limits=_limits(services))
     )
-    obstacle = preflight.problem.message if preflight.problem else ""
+    obstacle = _too_few(services, data) or (preflight.problem.message if preflight.problem else "")
     if under_way:
         obstacle = _says_under_way(under_way)
     return Plan(data, triggers, recipe_name, recipe, preflight, obstacle)
@@ -208,16 +208,23 @@ def _limits(services: Services) -> Limits:
 
 
 def _refuse_obstacles(services: Services, planned: Plan, *, force: bool) -> None:
-    needed = services.settings.training_samples_min
-    if planned.data.reviewed < needed:
-        raise TooFewReviews(
-            f"{planned.data.reviewed} reviews by people can be trained on, and at least {needed} are needed;"
-            " review_queue() offers edges"
-        )
+    if too_few := _too_few(services, planned.data):
+        raise TooFewReviews(too_few)
     if planned.obstacle:
         raise Conflict(planned.obstacle)
     if not planned.triggers.ready and not force:
         raise Conflict("the triggers are not all met; finetune_status() shows them, force=true trains anyway")
+
+
+def _too_few(services: Services, data: TrainingData) -> str:
+    """Why there is not enough to train on; empty when there is."""
+    needed = services.settings.training_samples_min
+    if data.reviewed >= needed:
+        return ""
+    return (
+        f"{data.reviewed} reviews by people can be trained on, and at least {needed} are needed;"
+        " review_queue() offers edges"
+    )
 
 
 async def _refuse_second(tx: Transaction) -> None:
