@@ -1,17 +1,17 @@
 """What the demonstration teaches: how one team speaks of its tickets, which no model can know; all sentences are ours.
 
-Each claim comes with three pieces of evidence, one for each label, and every word of the jargon says yes to some
-claims, no to others and nothing to the rest: neither the claim alone nor the evidence alone gives the label away.
+Each piece of evidence meets three claims, one for each label, so the evidence alone gives nothing away. The claim alone
+does a little: it is supported or refuted by its own word only, and every other word says nothing about it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schema.vocabulary import Label
 
-#: Teaching claims: with three pieces of evidence each, 120 pairs.
-LESSONS = 40
-EXAM_CLAIMS = 24
+#: Tickets with three claims each: 120 pairs to teach, 72 to examine.
+TAUGHT_TICKETS = 40
+EXAM_TICKETS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,69 +28,46 @@ class Pair:
 class Word:
     word: str
     meaning: str
-    #: Claims it supports; its opposite refutes them.
-    taught: tuple[str, str]
-    #: Said in the exam only.
-    examined: str
+    #: Claims in the words of the lessons.
+    supported: tuple[str, str]
+    refuted: tuple[str, str]
+    #: Claims that only the exam makes.
+    supported_in_exam: str
+    refuted_in_exam: str
 
 
-#: Two words each that exclude each other; every pair is about another side of a ticket.
-OPPOSITES: tuple[tuple[Word, Word], ...] = (
-    (
-        Word(
-            "parked",
-            "nobody works on it",
-            ("Nobody is working on {it}.", "Work on {it} has stopped."),
-            "No one is busy with {it}.",
-        ),
-        Word(
-            "sailing",
-            "somebody works on it",
-            ("Somebody is working on {it}.", "Work on {it} goes on."),
-            "A colleague is busy with {it}.",
-        ),
+JARGON: tuple[Word, ...] = (
+    Word(
+        "parked",
+        "nobody works on it",
+        ("Nobody is working on {it}.", "Work on {it} has stopped."),
+        ("Somebody is working on {it}.", "Work on {it} goes on."),
+        "No one is busy with {it}.",
+        "A colleague is busy with {it}.",
     ),
-    (
-        Word(
-            "green",
-            "the customer accepted it",
-            ("The customer has accepted {it}.", "The customer is content with {it}."),
-            "The customer said yes to {it}.",
-        ),
-        Word(
-            "sour",
-            "the customer rejected it",
-            ("The customer has rejected {it}.", "The customer is not content with {it}."),
-            "The customer said no to {it}.",
-        ),
+    Word(
+        "green",
+        "the customer accepted it",
+        ("The customer has accepted {it}.", "The customer is content with {it}."),
+        ("The customer has rejected {it}.", "The customer is not content with {it}."),
+        "The customer said yes to {it}.",
+        "The customer said no to {it}.",
     ),
-    (
-        Word(
-            "sealed",
-            "closed with a fix",
-            ("The fault in {it} was fixed.", "The fault in {it} is gone."),
-            "The fault behind {it} has been repaired.",
-        ),
-        Word(
-            "cold-filed",
-            "closed without a fix",
-            ("The fault in {it} was not fixed.", "The fault in {it} is still there."),
-            "The fault behind {it} has never been repaired.",
-        ),
+    Word(
+        "cold-filed",
+        "closed without a fix",
+        ("The fault in {it} was not fixed.", "The fault in {it} is still there."),
+        ("The fault in {it} was fixed.", "The fault in {it} is gone."),
+        "The fault behind {it} was never repaired.",
+        "The fault behind {it} has been repaired.",
     ),
-    (
-        Word(
-            "keel",
-            "the release waits for it",
-            ("The release has to wait for {it}.", "There is no release without {it}."),
-            "The release depends on {it}.",
-        ),
-        Word(
-            "ballast",
-            "the release goes out without it",
-            ("The release does not wait for {it}.", "There is a release even without {it}."),
-            "The release does not depend on {it}.",
-        ),
+    Word(
+        "keel",
+        "the release waits for it",
+        ("The release has to wait for {it}.", "There is no release without {it}."),
+        ("The release does not wait for {it}.", "There is a release even without {it}."),
+        "The release depends on {it}.",
+        "The release does not depend on {it}.",
     ),
 )
 
@@ -106,7 +83,7 @@ _EXAM_EVIDENCE = (
     "{person} wrote that {it} is now {word}.",
     "In the {day} meeting {it} was called {word}.",
 )
-_EXAM_NAMES = ("ticket {n}", "the login report", "request {n}", "the printer ticket")
+_EXAM_NAMES = ("ticket {n}", "the login report", "request {n}", "the printer ticket", "ticket {n}")
 _PERSONS = ("Ada", "Ben", "Chidi", "Dora", "Emil", "Farah", "Goran")
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
 _SOURCES = (
@@ -117,70 +94,62 @@ _SOURCES = (
 
 
 def teaching_pairs() -> list[Pair]:
-    """What the person answers: the three labels equally often."""
-    statements = [
-        (side, polarity, claim)
-        for place in range(2)
-        for side, words in enumerate(OPPOSITES)
-        for polarity, claim in enumerate(word.taught[place] for word in words)
-    ]
+    """What the person answers: the three labels equally often, the three claims of a ticket one after the other."""
     pairs = []
-    for lesson in range(LESSONS):
-        side, polarity, claim = statements[lesson % len(statements)]
-        it = f"ticket {101 + 7 * lesson}"
-        for turn, (label, word) in enumerate(_evidence_words(side, polarity, lesson)):
-            number = 3 * lesson + turn
-            evidence = _fill(_TAUGHT_EVIDENCE, number, it, word)
-            source_url = _SOURCES[number % len(_SOURCES)].format(n=1000 + number)
-            pairs.append(Pair(_sentence(claim, it=it), evidence, label, source_url))
+    for ticket in range(TAUGHT_TICKETS):
+        word, other, turn = _words(ticket)
+        it = f"ticket {101 + 7 * ticket}"
+        evidence = _evidence(_TAUGHT_EVIDENCE, ticket, it, word)
+        claims = (word.supported[turn % 2], word.refuted[turn % 2], (other.supported + other.refuted)[turn % 4])
+        source_url = _SOURCES[ticket % len(_SOURCES)].format(n=1000 + ticket)
+        pairs += [
+            Pair(claim.format(it=it), evidence, label, source_url) for label, claim in zip(_LABELS, claims, strict=True)
+        ]
     return pairs
 
 
 def exam_pairs() -> list[Pair]:
     """The same words in other sentences about other tickets: nothing of it was ever corrected."""
-    statements = [
-        (side, polarity, word.examined) for side, words in enumerate(OPPOSITES) for polarity, word in enumerate(words)
-    ]
     pairs = []
-    for number in range(EXAM_CLAIMS):
-        side, polarity, claim = statements[number % len(statements)]
-        it = _EXAM_NAMES[number % len(_EXAM_NAMES)].format(n=600 + 11 * number)
-        for turn, (label, word) in enumerate(_evidence_words(side, polarity, number)):
-            evidence = _fill(_EXAM_EVIDENCE, number + turn + number // len(statements), it, word)
-            pairs.append(Pair(_sentence(claim, it=it), evidence, label))
+    for ticket in range(EXAM_TICKETS):
+        word, other, turn = _words(ticket)
+        it = _EXAM_NAMES[ticket % len(_EXAM_NAMES)].format(n=600 + 11 * ticket)
+        evidence = _evidence(_EXAM_EVIDENCE, ticket, it, word)
+        claims = (
+            word.supported_in_exam,
+            word.refuted_in_exam,
+            (other.supported_in_exam, other.refuted_in_exam)[turn % 2],
+        )
+        pairs += [Pair(claim.format(it=it), evidence, label) for label, claim in zip(_LABELS, claims, strict=True)]
     return pairs
 
 
 def everyday_pairs() -> list[Pair]:
     """Plain sentences without jargon, as a check that nothing else was lost."""
-    labels: Sequence[Label] = ("supports", "refutes", "neutral")
     return [
         Pair(claim, evidence, label)
         for claim, *texts in _EVERYDAY
-        for label, evidence in zip(labels, texts, strict=True)
+        for label, evidence in zip(_LABELS, texts, strict=True)
     ]
 
 
-def _evidence_words(side: int, polarity: int, number: int) -> Iterator[tuple[Label, str]]:
-    words = OPPOSITES[side]
-    yield "supports", words[polarity].word
-    yield "refutes", words[1 - polarity].word
-    elsewhere = OPPOSITES[(side + 1 + number % (len(OPPOSITES) - 1)) % len(OPPOSITES)]
-    yield "neutral", elsewhere[number // len(OPPOSITES) % 2].word
+_LABELS: Sequence[Label] = ("supports", "refutes", "neutral")
 
 
-def _fill(templates: Sequence[str], number: int, it: str, word: str) -> str:
-    return _sentence(
-        templates[number % len(templates)],
+def _words(ticket: int) -> tuple[Word, Word, int]:
+    """The word of a ticket, another one that its neutral claim is about, and which time it is this word's turn."""
+    place, turn = ticket % len(JARGON), ticket // len(JARGON)
+    return JARGON[place], JARGON[(place + 1 + turn % (len(JARGON) - 1)) % len(JARGON)], turn
+
+
+def _evidence(templates: Sequence[str], ticket: int, it: str, word: Word) -> str:
+    return templates[ticket % len(templates)].format(
         it=it,
-        word=word,
-        person=_PERSONS[number % len(_PERSONS)],
-        day=_DAYS[number // 2 % len(_DAYS)],
+        It=it[0].upper() + it[1:],
+        word=word.word,
+        person=_PERSONS[ticket % len(_PERSONS)],
+        day=_DAYS[ticket // 2 % len(_DAYS)],
     )
-
-
-def _sentence(template: str, *, it: str, **words: str) -> str:
-    return template.format(it=it, It=it[0].upper() + it[1:], **words)
 
 
 #: (claim, what supports it, what refutes it, what says nothing about it)

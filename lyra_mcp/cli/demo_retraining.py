@@ -6,7 +6,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lyra_mcp.cli import demo_tables as tables
-from lyra_mcp.cli.demo_corrections import OPPOSITES, Pair, everyday_pairs, exam_pairs, teaching_pairs
+from lyra_mcp.cli.demo_corrections import JARGON, Pair, everyday_pairs, exam_pairs, teaching_pairs
 from lyra_mcp.cli.demo_host import CallFailed, Host
 from lyra_mcp.cli.demo_script import Script
 from lyra_mcp.cli.demo_tables import Answer
@@ -71,7 +71,7 @@ class Retraining:
         sentence = f"A team has words of its own. Over some weeks the person reviews {len(pairs)} pairs with them."
         async with self.script.begin("teach", sentence):
             await self.sit_exam(BEFORE)
-            console.print(tables.jargon((word.word, word.meaning) for words in OPPOSITES for word in words))
+            console.print(tables.jargon((word.word, word.meaning) for word in JARGON))
             reviews = await _correct(self.host, pairs)
             corrected = [review for review in reviews if review["is_correction"]]
             self.summary["reviews"] = {"n": len(reviews), "corrections": len(corrected)}
