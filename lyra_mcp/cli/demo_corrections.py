@@ -77,12 +77,15 @@ _TAUGHT_EVIDENCE = (
     "{It} went {word} on {day}.",
     "Status of {it}: {word}.",
     "As of {day}, {it} counts as {word}.",
+    "{person} told us that {it} is {word}.",
+    "Last {day} the team declared {it} {word}.",
 )
 _EXAM_EVIDENCE = (
     "The board shows {it} as {word}.",
     "{person} wrote that {it} is now {word}.",
     "In the {day} meeting {it} was called {word}.",
 )
+_TAUGHT_NAMES = ("ticket {n}", "case {n}", "issue {n}")
 _EXAM_NAMES = ("ticket {n}", "the login report", "request {n}", "the printer ticket", "ticket {n}")
 _PERSONS = ("Ada", "Ben", "Chidi", "Dora", "Emil", "Farah", "Goran")
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
@@ -98,7 +101,7 @@ def teaching_pairs() -> list[Pair]:
     pairs = []
     for ticket in range(TAUGHT_TICKETS):
         word, other, turn = _words(ticket)
-        it = f"ticket {101 + 7 * ticket}"
+        it = _TAUGHT_NAMES[ticket % len(_TAUGHT_NAMES)].format(n=101 + 7 * ticket)
         evidence = _evidence(_TAUGHT_EVIDENCE, ticket, it, word)
         claims = (word.supported[turn % 2], word.refuted[turn % 2], (other.supported + other.refuted)[turn % 4])
         source_url = _SOURCES[ticket % len(_SOURCES)].format(n=1000 + ticket)

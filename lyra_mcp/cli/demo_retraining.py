@@ -15,7 +15,8 @@ from schema.wire import PAIRS_MAX
 
 #: A base that is already right on a third of the pairs leaves too few corrections for the usual threshold.
 TRIGGER_CORRECTIONS = 50
-RECIPE = "default"
+#: For so few pairs about something so new.
+RECIPE = "small"
 #: Between two looks at the job.
 WAIT_S = 2.0
 CORRECTIONS_SHOWN = 4
