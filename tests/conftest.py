@@ -1,11 +1,16 @@
-"""Golden files: `pytest --update-golden` writes them anew; the diff is what a reviewer reads."""
+"""Golden files: `pytest --update-golden` writes them anew. And a report of a training, as the worker writes it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from schema import reports, wire
+from schema.jobs import NliLoraRequest, Sample
+from schema.vocabulary import LABELS, Label
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -26,3 +31,121 @@ def golden(request) -> Callable[[str, Any], Any]:
         return json.loads(path.read_text(encoding="utf-8"))
 
     return read
+
+
+@pytest.fixture
+def build_report() -> Callable[..., reports.NliReport]:
+    return write_report
+
+
+def write_report(
+    request: NliLoraRequest,
+    samples: Sequence[Sample],
+    *,
+    adapter_sha256: str,
+    base_right: float = 0.5,
+    candidate_right: float = 1.0,
+    agreement: float | None = 1.0,
+) -> reports.NliReport:
+    """A report as the worker writes it: every fifth reviewed sample is held out, with shares of right answers."""
+    reviewed = [sample for sample in samples if sample.label is not None]
+    held_out = reviewed[::5]
+    parts = {sample.sample_id: "holdout" if sample in held_out else "train" for sample in reviewed}
+    count = len(held_out)
+
+    def answers(right: float) -> list[wire.PerLabel]:
+        return [_sure_of(_said(sample.label, is_right=i < round(right * count))) for i, sample in enumerate(held_out)]
+
+    base, candidate = answers(base_right), answers(candidate_right)
+    return reports.NliReport(
+        job_id=request.job_id,
+        created_at=datetime(2026, 3, 1, tzinfo=UTC),
+        base_model=request.base_model,
+        fingerprint=request.fingerprint,
+        base_weights_sha256="0" * 64,
+        champion_adapter=request.champion,
+        adapter_sha256=adapter_sha256,
+        adapter_bytes=10,
+        recipe_name=request.recipe_name,
+        recipe=request.recipe,
+        seed=1,
+        data=reports.DataSummary(
+            samples_sha256=request.samples_sha256,
+            labels=[],
+            domains=[],
+            sources=[],
+            parts=[],
+            chars_mean=20.0,
+            rehearsal_unreviewed=0,
+            rehearsal_built=0,
+        ),
+        assigned=[
+            reports.AssignedSample(sample_id=s.sample_id, part=parts.get(s.sample_id, "train"), source=s.source)
+            for s in samples
+        ],
+        training=_trained(),
+        base=_scores(count, base_right),
+        champion=None if request.champion is None else _scores(count, base_right),
+        candidate=_scores(count, candidate_right),
+        predictions=[
+            reports.Prediction(
+                sample_id=sample.sample_id,
+                label=sample.label,
+                base=base[i],
+                champion=None if request.champion is None else base[i],
+                candidate=candidate[i],
+            )
+            for i, sample in enumerate(held_out)
+        ],
+        agreement=reports.Agreement(base_confidence_min=0.9, n=20, agreed=20, share=agreement, unreviewed=20),
+        changes=[],
+        changes_total=0,
+        warnings=[],
+        environment={},
+    )
+
+
+def _said(label: Label, *, is_right: bool) -> Label:
+    return label if is_right else LABELS[(LABELS.index(label) + 1) % 3]
+
+
+def _sure_of(label: Label) -> wire.PerLabel:
+    return wire.PerLabel(**{**dict.fromkeys(LABELS, 0.1), label: 0.8})
+
+
+def _scores(n: int, right: float) -> reports.Scores:
+    unknown = reports.LabelScores(precision=None, recall=None, f1=None, support=0)
+    return reports.Scores(
+        n=n,
+        accuracy=right,
+        brier=1 - right / 2,
+        nll=2 - right,
+        ece=0.1,
+        macro_f1=right,
+        per_label=reports.ScoresPerLabel(supports=unknown, refutes=unknown, neutral=unknown),
+        confusion=[[0] * 3] * 3,
+        reliability=[],
+        temperature=1.0,
+    )
+
+
+def _trained() -> reports.Training:
+    return reports.Training(
+        steps=50,
+        epochs=3,
+        best_epoch=3,
+        stopped_by="epochs",
+        warmup_steps=5,
+        learning_rate_max=1e-3,
+        target_modules=["query"],
+        trainable_parameters=10,
+        trainable_share=0.01,
+        lora_parameters=8,
+        duration_s=1.0,
+        samples_per_s=10.0,
+        peak_memory_bytes=1,
+        device="cpu",
+        threads=1,
+        resumed=0,
+        curve=[],
+    )

@@ -13,6 +13,10 @@ KEPT_MIN = 3
 UNDER_WAY: frozenset[JobState] = frozenset(
     {"planned", "awaiting_approval", "preparing", "training", "evaluating", "gated"}
 )
+#: States that may still change without the server: an interrupted job can be found alive again.
+WATCHED: frozenset[JobState] = UNDER_WAY | {"interrupted"}
+#: A cancelled job is not: its checkpoints are gone.
+RESUMABLE: frozenset[JobState] = frozenset({"interrupted", "failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,8 @@ class AliasEvent:
     created_at: str
 
 
-def rollback_target(events: Sequence[AliasEvent]) -> int | None:
-    """The version that served before the present one; None is the base alone.
+def rollback_target(events: Sequence[AliasEvent], *, pruned: Collection[int] = ()) -> int | None:
+    """The version that served before the present one and still has its files; None is the base alone.
 
     Rollbacks undo activations like brackets close: two in a row go back two activations, not back and forth.
     """
@@ -85,9 +89,12 @@ def rollback_target(events: Sequence[AliasEvent]) -> int | None:
     for event in events:
         if event.action == "activate":
             champions.append(event.to_version)
-        elif len(champions) > 1:
+        else:
             champions.pop()
-    return champions[-2] if len(champions) > 1 else None
+            # A rollback may have passed over versions whose files were pruned.
+            while champions[-1] != event.to_version:
+                champions.pop()
+    return next((version for version in reversed(champions[:-1]) if version not in pruned), None)
 
 
 def prunable(versions: Sequence[ModelVersion], *, aliased: Collection[int]) -> list[ModelVersion]:

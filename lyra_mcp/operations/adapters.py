@@ -82,18 +82,25 @@ async def activate(services: Services, number: int, *, reason: str | None, force
         Conflict: the gate failed and `force` is not set, it serves already, its files are pruned, or another base runs.
         Unavailable: the worker cannot load it; what served before goes on.
     """
-    async with services.database.transaction() as tx:
-        version = await find_version(tx, number)
-    _refuse_activation(version, force=force)
+    version = await plan_activation(services, number, force=force)
     await _prove_loadable(services, version)
     async with services.database.transaction() as tx:
-        before = (await model_versions.find_aliases(tx, KIND)).get("champion")
-        if before == number:
-            raise Conflict(f"version {number} serves already; adapters(action='list') shows the others")
+        before = await _find_champion_to_replace(services, tx, await find_version(tx, number), force=force)
+        if before == number:  # it was the champion all along, and something loaded by hand served instead
+            services.by_hand.adapter = None
+            return before, number
         event = AliasEvent("activate", before, number, force and not version.gate.passed, reason, services.now())
         await _move_champion(services, tx, event, previous=before)
     services.by_hand.adapter = None
     return before, number
+
+
+async def plan_activation(services: Services, number: int, *, force: bool) -> ModelVersion:
+    """The version, where it may serve; raises what `activate` would raise before it asks the worker."""
+    async with services.database.transaction() as tx:
+        version = await find_version(tx, number)
+        await _find_champion_to_replace(services, tx, version, force=force)
+    return version
 
 
 async def plan_rollback(services: Services) -> tuple[int, int | None]:
@@ -108,7 +115,7 @@ async def roll_back(services: Services, *, reason: str | None) -> tuple[int, int
         champion, target = await _rollback(tx)
         event = AliasEvent("rollback", champion, target, False, reason, services.now())
         events = [*await model_versions.list_alias_events(tx, KIND), event]
-        await _move_champion(services, tx, event, previous=rollback_target(events))
+        await _move_champion(services, tx, event, previous=rollback_target(events, pruned=await _pruned(tx)))
     services.by_hand.adapter = None
     return champion, target
 
@@ -166,7 +173,8 @@ async def prune(services: Services) -> list[int]:
         doomed = await _prunable(tx)
         for version in doomed:
             await model_versions.insert_pruned(tx, KIND, version.version, created_at=services.now())
-    for version in doomed:
+        pruned = [version for version in await model_versions.list_versions(tx, KIND) if version.is_pruned]
+    for version in pruned:  # also one whose server died before its files were gone
         await anyio.to_thread.run_sync(
             job_folders.remove_adapter, services.settings.adapters_root, version.adapter_path
         )
@@ -182,7 +190,13 @@ async def find_version(tx: Transaction, number: int) -> ModelVersion:
     return version
 
 
-def _refuse_activation(version: ModelVersion, *, force: bool) -> None:
+async def _find_champion_to_replace(
+    services: Services, tx: Transaction, version: ModelVersion, *, force: bool
+) -> int | None:
+    """The champion, where the version may take its place; Conflict where it may not."""
+    champion = (await model_versions.find_aliases(tx, KIND)).get("champion")
+    if champion == version.version and services.by_hand.adapter is None:
+        raise Conflict(f"version {version.version} serves already; adapters(action='list') shows the others")
     if version.is_pruned:
         raise Conflict(f"the files of version {version.version} were pruned; train again")
     if not version.gate.passed and not force:
@@ -191,6 +205,7 @@ def _refuse_activation(version: ModelVersion, *, force: bool) -> None:
             f"version {version.version} did not pass the gate ({failed}); adapters(action='compare') shows the"
             " numbers, force=true with a reason activates it anyway and is kept on record"
         )
+    return champion
 
 
 async def _prove_loadable(services: Services, version: ModelVersion) -> None:
@@ -201,7 +216,7 @@ async def _prove_loadable(services: Services, version: ModelVersion) -> None:
     before = services.by_hand.adapter
     loaded = await services.worker.load_adapter(path)
     if not loaded.ok:
-        raise Conflict(f"the worker refuses version {version.version}: {loaded.message}")
+        raise Conflict(f"the worker refuses version {version.version}, what served before goes on: {loaded.message}")
     # Requests name their adapter; the worker's own "loaded" one is for calls by hand.
     if before in (None, BASE):
         await services.worker.unload_adapter()
@@ -224,12 +239,19 @@ async def _rollback(tx: Transaction) -> tuple[int, int | None]:
     champion = (await model_versions.find_aliases(tx, KIND)).get("champion")
     if champion is None:
         raise Conflict("the base alone serves; there is nothing to go back to")
-    return champion, rollback_target(await model_versions.list_alias_events(tx, KIND))
+    return champion, rollback_target(await model_versions.list_alias_events(tx, KIND), pruned=await _pruned(tx))
+
+
+async def _pruned(tx: Transaction) -> set[int]:
+    return {version.version for version in await model_versions.list_versions(tx, KIND) if version.is_pruned}
 
 
 async def _prunable(tx: Transaction) -> list[ModelVersion]:
-    named = await model_versions.find_aliases(tx, KIND)
-    return prunable(await model_versions.list_versions(tx, KIND), aliased=set(named.values()))
+    needed = set((await model_versions.find_aliases(tx, KIND)).values())
+    under_way = await jobs.find_job_under_way(tx, KIND)
+    if under_way and under_way.champion_version is not None:
+        needed.add(under_way.champion_version)  # it is being compared with
+    return prunable(await model_versions.list_versions(tx, KIND), aliased=needed)
 
 
 def _view(version: ModelVersion, named: dict[Alias, int], counted: dict[str, tuple[int, int]]) -> VersionView:

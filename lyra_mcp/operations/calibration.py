@@ -77,7 +77,9 @@ async def evaluate(services: Services, *, adapter: str | None, since: str | None
         )
         [*before] = await calibrations.list_evaluations(tx, limit=1)
     samples = [_sample(review, temperature=current.temperature) for review in reviews]
-    weights = audit_weights([Reviewed(review.audit_draw, review.selected_by) for review in reviews], unreviewed)
+    reviewed = [Reviewed(review.audit_draw, review.selected_by) for review in reviews]
+    # The audit speaks for all edges; a part of the time is no random sample of them.
+    weights = None if since else audit_weights(reviewed, unreviewed)
     audited = [
         replace(sample, weight=weight.weight)
         for sample, weight in zip(samples, weights or [None] * len(samples), strict=True)

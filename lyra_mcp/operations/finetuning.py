@@ -1,4 +1,4 @@
-"""From enough corrections to a candidate: plan, start, watch, and register what passed or failed the gate."""
+"""From enough corrections to a training: plan, start, cancel, resume, and watch."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -9,32 +9,16 @@ from time import monotonic
 import anyio
 
 from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
-from lyra_mcp.domain.versions import UNDER_WAY, Job, ModelVersion
-from lyra_mcp.errors import Conflict, Invalid, LyraError, NotFound, Refused, TooFewReviews, Unavailable
-from lyra_mcp.operations import adapters
-from lyra_mcp.operations.gating import judge_report
+from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
+from lyra_mcp.errors import Conflict, Invalid, LyraError, NotFound, TooFewReviews
+from lyra_mcp.operations.reconciling import move, read_run, reconcile
 from lyra_mcp.operations.services import Services
-from lyra_mcp.operations.serving import find_serving
 from lyra_mcp.operations.training_data import TrainingData, collect
 from lyra_mcp.storage import corrections, job_folders, jobs, model_versions
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
-from schema.reports import NliReport
-from schema.vocabulary import FINAL_RUN_STATES, JobState, RunState, SplitPart
 
 POLL_S = 0.5
-
-#: What the server calls a state of the worker's.
-STATES: dict[RunState, JobState] = {
-    "waiting": "preparing",
-    "preparing": "preparing",
-    "training": "training",
-    "evaluating": "evaluating",
-    "evaluated": "gated",
-    "cancelled": "cancelled",
-    "failed": "failed",
-    "interrupted": "interrupted",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +53,7 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     )
     obstacle = preflight.problem.message if preflight.problem else ""
     if under_way:
-        obstacle = f"job {under_way.job_id} is {under_way.state}; finetune_status(job_id=...) shows it"
+        obstacle = _says_under_way(under_way)
     return Plan(data, triggers, recipe_name, recipe, preflight, obstacle)
 
 
@@ -84,84 +68,98 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     _refuse_obstacles(services, planned, force=force)
     health = await services.worker.health()
     samples = job_folders.dump_samples(planned.data.samples)
-    async with services.database.transaction() as tx:
-        serving = await find_serving(services, tx)
-        job = Job(
-            job_id=services.new_id("job"),
-            kind="nli_lora",
-            state="preparing",
-            base_model=health.nli_model,
-            fingerprint=health.fingerprint or "",
-            recipe_name=recipe_name,
-            samples_sha256=hashlib.sha256(samples).hexdigest(),
-            samples=planned.data.reviewed,
-            champion_version=serving.version,
-            problem=None,
-            created_at=services.now(),
-            updated_at=services.now(),
-        )
-        champion = await _champion_path(tx, job)
-        request = NliLoraRequest(
-            job_id=job.job_id,
-            base_model=job.base_model,
-            fingerprint=job.fingerprint,
-            champion=champion,
-            recipe_name=recipe_name,
-            recipe=planned.recipe,
-            samples_sha256=job.samples_sha256,
-            limits=_limits(services),
-        )
-        await jobs.insert_job(tx, job)
-        # Inside the transaction: if the folder cannot be written, there is no job either.
-        await anyio.to_thread.run_sync(job_folders.prepare_folder, services.settings.jobs_root, request, samples)
+    job_id, root = services.new_id("job"), services.settings.jobs_root
+    try:
+        async with services.database.transaction() as tx:
+            await _refuse_second(tx)
+            champion = await _find_champion(tx, fingerprint=health.fingerprint or "")
+            job = Job(
+                job_id=job_id,
+                kind="nli_lora",
+                state="preparing",
+                base_model=health.nli_model,
+                fingerprint=health.fingerprint or "",
+                recipe_name=recipe_name,
+                samples_sha256=hashlib.sha256(samples).hexdigest(),
+                samples=planned.data.reviewed,
+                champion_version=champion.version if champion else None,
+                problem=None,
+                created_at=services.now(),
+                updated_at=services.now(),
+            )
+            request = NliLoraRequest(
+                job_id=job.job_id,
+                base_model=job.base_model,
+                fingerprint=job.fingerprint,
+                champion=champion.adapter_path if champion else None,
+                recipe_name=recipe_name,
+                recipe=planned.recipe,
+                samples_sha256=job.samples_sha256,
+                limits=_limits(services),
+            )
+            await jobs.insert_job(tx, job)
+            # Inside the transaction: if the folder cannot be written, there is no job either.
+            await anyio.to_thread.run_sync(job_folders.prepare_folder, root, request, samples)
+    except LyraError:
+        job_folders.remove_folder(root, job_id)  # and the other way round
+        raise
     try:
         await services.jobs.start(job.job_id)
     except LyraError as error:
-        await _set_state(services, job.job_id, "failed", problem=str(error))
-        raise
+        # A worker that took the order and died before it answered leaves a job that can be resumed.
+        if read_run(services, job.job_id) is None:
+            await move(services, job, "failed", problem=str(error))
+            raise
     return job
 
 
 async def cancel(services: Services, job_id: str) -> WatchedJob:
-    await _known(services, job_id)
-    try:
+    """Stop a job for good; its checkpoints are deleted.
+
+    Raises:
+        Conflict: it has ended.
+    """
+    watched = await watch(services, job_id)
+    if watched.job.state not in WATCHED:
+        raise Conflict(f"job {job_id!r} is {watched.job.state}; there is nothing to cancel")
+    if watched.run is None and watched.job.state == "interrupted":
+        await move(services, watched.job, "cancelled")  # no worker ever heard of it
+    else:
         await services.jobs.cancel(job_id)
-    except Unavailable as error:
-        if job_folders.is_training(services.settings.jobs_root, job_id):
-            raise
-        raise Conflict(f"job {job_id!r} is not running; finetune_status(job_id=...) shows how it ended") from error
     return await watch(services, job_id)
 
 
 async def resume(services: Services, job_id: str) -> WatchedJob:
-    """Go on with an interrupted job from its newest whole checkpoint."""
-    job = await _known(services, job_id)
-    if job.state not in ("interrupted", "cancelled", "failed"):
-        raise Conflict(f"job {job_id!r} is {job.state}; only an interrupted, cancelled or failed job can be resumed")
+    """Go on with an interrupted or failed job from its newest whole checkpoint.
+
+    Raises:
+        Conflict: it is in no such state, or another job is under way.
+    """
+    watched = await watch(services, job_id)
+    if watched.job.state not in RESUMABLE:
+        raise Conflict(f"job {job_id!r} is {watched.job.state}; only an interrupted or failed job can be resumed")
     async with services.database.transaction() as tx:
-        under_way = await jobs.find_job_under_way(tx, job.kind)
-    if under_way:
-        raise Conflict(f"job {under_way.job_id!r} is {under_way.state}; cancel it first, or wait")
-    await services.jobs.resume(job_id)
-    await _set_state(services, job_id, "preparing")
+        await _refuse_second(tx)
+    await (services.jobs.start if watched.run is None else services.jobs.resume)(job_id)
+    await move(services, watched.job, "preparing")
     return await watch(services, job_id)
 
 
 async def watch(services: Services, job_id: str) -> WatchedJob:
-    await _known(services, job_id)
+    """Raises NotFound."""
     await reconcile(services)
     async with services.database.transaction() as tx:
         job = await jobs.find_job(tx, job_id)
-        assert job is not None
-        version = await model_versions.find_version_of_job(tx, job_id)
-    return WatchedJob(job, job_folders.read_state(services.settings.jobs_root, job_id), version)
+        if job is None:
+            raise NotFound(f"no job {job_id!r}; finetune_status() lists jobs")
+        return await _watched(services, tx, job)
 
 
 async def watch_all(services: Services, *, limit: int) -> list[WatchedJob]:
     """Newest first."""
+    await reconcile(services)
     async with services.database.transaction() as tx:
-        found = await jobs.list_jobs(tx, limit=limit)
-    return [await watch(services, job.job_id) for job in found]
+        return [await _watched(services, tx, job) for job in await jobs.list_jobs(tx, limit=limit)]
 
 
 async def wait(
@@ -183,79 +181,9 @@ async def read_current_triggers(services: Services) -> Triggers:
         return await _triggers(services, tx)
 
 
-async def reconcile(services: Services) -> None:
-    """Bring the records in line with what became of the jobs, whoever watched them end."""
-    async with services.database.transaction() as tx:
-        found = await jobs.list_jobs(tx, limit=20)
-    for job in found:
-        if job.state in UNDER_WAY:
-            await _reconcile_job(services, job)
-
-
-async def _reconcile_job(services: Services, job: Job) -> None:
-    run = await _observe(services, job.job_id)
-    if run is None:
-        await _set_state(services, job.job_id, "failed", problem="its folder is gone; start again")
-    elif run.state == "evaluated":
-        await _register(services, job)
-    elif STATES[run.state] != job.state:
-        await _set_state(services, job.job_id, STATES[run.state], problem=run.problem.message if run.problem else None)
-
-
-async def _observe(services: Services, job_id: str) -> JobStatus | None:
-    """Ask the worker; where none runs, read what it left: a job without a living process is interrupted."""
-    try:
-        return await services.jobs.status(job_id)
-    except (Unavailable, NotFound):
-        root = services.settings.jobs_root
-        run = job_folders.read_state(root, job_id)
-        if run is None or run.state in FINAL_RUN_STATES or job_folders.is_training(root, job_id):
-            return run
-        return run.model_copy(update={"state": "interrupted"})
-
-
-async def _register(services: Services, job: Job) -> None:
-    """Make a version of a finished job, with the gate's verdict; the reviews it used are marked with it."""
-    root = services.settings.jobs_root
-    try:
-        report = await anyio.to_thread.run_sync(job_folders.read_report, root, job.job_id)
-        path = await anyio.to_thread.run_sync(
-            lambda: job_folders.publish_adapter(
-                root, services.settings.adapters_root, job.job_id, sha256=report.adapter_sha256
-            )
-        )
-    except Refused as error:
-        await _set_state(services, job.job_id, "failed", problem=str(error))
-        return
-    async with services.database.transaction() as tx:
-        if await model_versions.find_version_of_job(tx, job.job_id):
-            return  # another server was faster
-        number = await model_versions.next_version(tx, job.kind)
-        version = judge_report(
-            report,
-            job=job,
-            number=number,
-            adapter_path=path,
-            accuracy_min=services.settings.gate_accuracy_min,
-            agreement_min=services.settings.gate_agreement_min,
-            created_at=services.now(),
-        )
-        await model_versions.insert_version(tx, version)
-        await jobs.insert_samples(tx, job.job_id, _parts(report))
-        await jobs.update_state(tx, job.job_id, "gated", updated_at=services.now())
-        await jobs.update_state(tx, job.job_id, "candidate", updated_at=services.now())
-        await model_versions.set_alias(tx, job.kind, "candidate", number)
-    if services.settings.auto_activate and version.gate.passed:
-        await adapters.activate(services, number, reason="passed the gate; LYRA_AUTO_ACTIVATE is on", force=False)
-
-
-def _parts(report: NliReport) -> list[tuple[str, SplitPart]]:
-    return [(sample.sample_id, sample.part) for sample in report.assigned if sample.source != "unreviewed"]
-
-
 async def _triggers(services: Services, tx: Transaction) -> Triggers:
     words = [review for review in await corrections.list_last_words(tx) if review.source_type == "human"]
-    used = await jobs.find_earlier_parts(tx)
+    used = await jobs.find_used_reviews(tx)
     corrected = [review for review in words if review.is_correction]
     last = await jobs.find_last_trained_at(tx, "nli_lora")
     settings = services.settings
@@ -292,23 +220,22 @@ def _refuse_obstacles(services: Services, planned: Plan, *, force: bool) -> None
         raise Conflict("the triggers are not all met; finetune_status() shows them, force=true trains anyway")
 
 
-async def _champion_path(tx: Transaction, job: Job) -> str | None:
-    """The champion's adapter, where it belongs to the base that serves now."""
-    if job.champion_version is None:
-        return None
-    version = await model_versions.find_version(tx, job.kind, job.champion_version)
-    assert version is not None
-    return version.adapter_path if version.fingerprint == job.fingerprint else None
+async def _refuse_second(tx: Transaction) -> None:
+    under_way = await jobs.find_job_under_way(tx, "nli_lora")
+    if under_way:
+        raise Conflict(_says_under_way(under_way))
 
 
-async def _known(services: Services, job_id: str) -> Job:
-    async with services.database.transaction() as tx:
-        job = await jobs.find_job(tx, job_id)
-    if job is None:
-        raise NotFound(f"no job {job_id!r}; finetune_status() lists jobs")
-    return job
+def _says_under_way(job: Job) -> str:
+    return f"job {job.job_id!r} is {job.state}; finetune_status(job_id='{job.job_id}', wait_s=45) waits for it"
 
 
-async def _set_state(services: Services, job_id: str, state: JobState, *, problem: str | None = None) -> None:
-    async with services.database.transaction() as tx:
-        await jobs.update_state(tx, job_id, state, problem=problem, updated_at=services.now())
+async def _find_champion(tx: Transaction, *, fingerprint: str) -> ModelVersion | None:
+    """The version to be compared with: what serves by the registry, where it belongs to the present base."""
+    number = (await model_versions.find_aliases(tx, "nli_lora")).get("champion")
+    version = number and await model_versions.find_version(tx, "nli_lora", number)
+    return version if version and version.fingerprint == fingerprint else None
+
+
+async def _watched(services: Services, tx: Transaction, job: Job) -> WatchedJob:
+    return WatchedJob(job, read_run(services, job.job_id), await model_versions.find_version_of_job(tx, job.job_id))

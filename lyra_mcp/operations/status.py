@@ -1,6 +1,7 @@
 """What works, what does not, and why."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import Services
@@ -11,13 +12,15 @@ from lyra_mcp.worker_client import WorkerStatus
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    state: str
-    schema_version: int
-    size_bytes: int
-    claims: int
-    reviews: int
-    corrections: int
-    unreviewed: int
+    """The numbers are null where the database cannot be read."""
+
+    state: Literal["open", "unavailable"]
+    schema_version: int | None = None
+    size_bytes: int | None = None
+    claims: int | None = None
+    reviews: int | None = None
+    corrections: int | None = None
+    unreviewed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ async def read_status(services: Services) -> Status:
         database = await _read_database(services)
     except LyraError as error:
         problems.append(str(error))
-        database = DatabaseStatus("unavailable", 0, 0, 0, 0, 0, 0)
+        database = DatabaseStatus("unavailable")
     return Status(worker, database, problems)
 
 

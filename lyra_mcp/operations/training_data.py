@@ -51,7 +51,7 @@ async def collect(tx: Transaction) -> TrainingData:
     earlier = await jobs.find_earlier_parts(tx)
     samples = []
     for review in sorted([*corrected, *kept], key=lambda review: review.seq):
-        part = earlier.get(review.review_id)
+        part = earlier.get(review.pair_digest)
         samples.append(
             Sample(
                 sample_id=review.review_id,

@@ -4,7 +4,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -41,6 +42,10 @@ def prepare_folder(jobs_root: Path, request: JobRequest, samples: bytes) -> None
         raise translate(error) from error
 
 
+def exists(jobs_root: Path, job_id: str) -> bool:
+    return (jobs_root / job_id).is_dir()
+
+
 def remove_folder(jobs_root: Path, job_id: str) -> None:
     shutil.rmtree(jobs_root / job_id, ignore_errors=True)
 
@@ -54,7 +59,7 @@ def read_state(jobs_root: Path, job_id: str) -> JobStatus | None:
         return None
     except (OSError, ValidationError) as error:
         raise StorageFailed(
-            f"the state of job {job_id!r} cannot be read; finetune(action='resume') may mend it"
+            f"the state of job {job_id!r} cannot be read; finetune(action='start') begins anew"
         ) from error
 
 
@@ -86,23 +91,41 @@ def publish_adapter(jobs_root: Path, adapters_root: Path, job_id: str, *, sha256
         StorageFailed: the bytes are not those of the report.
         DiskFull: nothing is left behind.
     """
-    target = adapters_root / job_id
-    if not target.exists():
-        partial = adapters_root / f".{job_id}.partial"
-        try:
-            shutil.rmtree(partial, ignore_errors=True)
-            adapters_root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            shutil.copytree(jobs_root / job_id / "adapter", partial)
-            for path in partial.iterdir():
-                _sync(path)
-            _sync_folder(partial)
-            partial.rename(target)
-            _sync_folder(adapters_root)
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise translate(error) from error
+    try:
+        adapters_root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _held(adapters_root):
+            if not (adapters_root / job_id).exists():
+                _copy_adapter(jobs_root / job_id / "adapter", adapters_root / job_id)
+    except OSError as error:
+        raise translate(error) from error
     verify_adapter(adapters_root, job_id, sha256=sha256)
     return job_id
+
+
+def _copy_adapter(source: Path, target: Path) -> None:
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)
+        for path in partial.iterdir():
+            _sync(path)
+        _sync_folder(partial)
+        partial.rename(target)
+        _sync_folder(target.parent)
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Be the only server that publishes; the kernel lets go when a process dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def verify_adapter(adapters_root: Path, adapter_path: str, *, sha256: str) -> None:
@@ -120,6 +143,7 @@ def remove_adapter(adapters_root: Path, adapter_path: str) -> None:
     """Delete an adapter's files; a half-deleted one is never loadable, because its folder is renamed first."""
     doomed = adapters_root / f".{adapter_path}.pruned"
     target = adapters_root / adapter_path
+    shutil.rmtree(doomed, ignore_errors=True)
     if target.exists():
         target.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)

@@ -62,7 +62,7 @@ async def update_state(
     tx: Transaction, job_id: str, state: JobState, *, problem: str | None = None, updated_at: str
 ) -> None:
     await tx.execute(
-        "UPDATE jobs SET state = ?, problem = coalesce(?, problem), updated_at = ? WHERE job_id = ?",
+        "UPDATE jobs SET state = ?, problem = ?, updated_at = ? WHERE job_id = ?",
         (state, problem, updated_at, job_id),
     )
 
@@ -76,9 +76,18 @@ async def insert_samples(tx: Transaction, job_id: str, parts: Sequence[tuple[str
 
 
 async def find_earlier_parts(tx: Transaction) -> dict[str, SplitPart]:
-    """Where each review was in the newest job that used it."""
-    cursor = await tx.execute("SELECT review_id, part FROM job_samples JOIN jobs USING (job_id) ORDER BY jobs.seq")
-    return {row["review_id"]: row["part"] for row in await cursor.fetchall()}
+    """Where each pair, by its digest, was in the newest job that used a review of it."""
+    cursor = await tx.execute(
+        "SELECT pair_digest, part FROM job_samples JOIN jobs USING (job_id) JOIN nli_corrections USING (review_id)"
+        " ORDER BY jobs.seq"
+    )
+    return {row["pair_digest"]: row["part"] for row in await cursor.fetchall()}
+
+
+async def find_used_reviews(tx: Transaction) -> frozenset[str]:
+    """Ids of the reviews that some version has learned from or was tested on."""
+    cursor = await tx.execute("SELECT DISTINCT review_id FROM job_samples")
+    return frozenset([row["review_id"] for row in await cursor.fetchall()])
 
 
 async def find_last_trained_at(tx: Transaction, kind: JobKind) -> str | None:

@@ -100,11 +100,11 @@ def next_step_of(watched: WatchedJob) -> str:
     if version is not None and state == "candidate":
         return _next_step_of_candidate(version)
     if state in UNDER_WAY:
-        return "finetune_status(job_id=..., wait_s=45) waits for it."
+        return f"finetune_status(job_id='{watched.job.job_id}', wait_s=45) waits for it."
     steps = {
         "interrupted": f"finetune(action='resume', job_id='{watched.job.job_id}') goes on from the newest checkpoint.",
-        "cancelled": f"finetune(action='resume', job_id='{watched.job.job_id}') would go on with it.",
-        "failed": "Mend what `problem` says, then finetune(action='resume') or 'start' again.",
+        "cancelled": "finetune(action='plan') shows what a new training would take.",
+        "failed": "Mend what `problem` says, then finetune(action='resume', job_id=...) or 'start' again.",
         "champion": "It serves. adapters(action='rollback') goes back.",
     }
     return steps.get(state, "")

@@ -1,11 +1,13 @@
 """What the tools' results and parameters have in common."""
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from lyra_mcp.domain.edges import Triple
+from lyra_mcp.errors import Invalid
 from lyra_mcp.operations.services import Services
 from schema.vocabulary import LABELS
 
@@ -53,6 +55,13 @@ class Score(Result):
 
 def services(call: Call) -> Services:
     return call.request_context.lifespan_context
+
+
+def refuse_stray(action: str, allowed: Collection[str], **given: object) -> None:
+    """Raises Invalid where an argument was given that the action does not read: it would be a wish unheard."""
+    stray = sorted(name for name, value in given.items() if value is not None and name not in allowed)
+    if stray:
+        raise Invalid(f"{action} takes no {' and no '.join(stray)}; leave it out or choose another action")
 
 
 def per_label(probabilities: Triple) -> PerLabel:

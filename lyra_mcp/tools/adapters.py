@@ -13,7 +13,7 @@ from lyra_mcp.operations.adapters import Comparison, Registry, VersionView, corr
 from lyra_mcp.operations.services import Services
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import GateView, JobMetrics, metrics_view
-from lyra_mcp.tools._shared import Answer, Call, Reason, Result, services
+from lyra_mcp.tools._shared import Answer, Call, Reason, Result, refuse_stray, services
 from schema.vocabulary import Alias, AliasAction, JobKind
 
 TITLE = "Adapters and versions"
@@ -27,10 +27,10 @@ ALLOWED: dict[ActionName, frozenset[str]] = {
     "status": frozenset(),
     "load": frozenset({"adapter_path"}),
     "unload": frozenset(),
-    "activate": frozenset({"version", "reason"}),
-    "rollback": frozenset({"reason"}),
+    "activate": frozenset({"version", "reason", "force", "confirm"}),
+    "rollback": frozenset({"reason", "confirm"}),
     "compare": frozenset({"version", "other"}),
-    "prune": frozenset(),
+    "prune": frozenset({"confirm"}),
 }
 
 
@@ -100,10 +100,16 @@ async def ask(
     call: Call,
     action: ActionName,
     version: int | None = None,
+    other: int | None = None,
+    adapter_path: str | None = None,
+    reason: str | None = None,
+    force: bool = False,
     confirm: bool = False,
 ) -> Elicit[Confirmation] | Confirmation:
-    """The person decides what serves and what is deleted."""
-    question = "" if confirm else await _question(services(call), action, version)
+    """The person decides what serves and what is deleted; they are asked about nothing that cannot be."""
+    given = {"version": version, "other": other, "adapter_path": adapter_path, "reason": reason}
+    refuse_stray(action, ALLOWED[action], **given, force=force or None, confirm=confirm or None)
+    question = "" if confirm else await _question(services(call), action, version, force=force)
     if not question:
         return Confirmation(confirm=True)
     if not can_ask(call):
@@ -132,10 +138,6 @@ async def adapters(
     """
     del model, confirm  # one kind so far; `ask` reads confirm
     require(answer)
-    given = {"version": version, "other": other, "adapter_path": adapter_path, "reason": reason}
-    stray = sorted(name for name, value in given.items() if value is not None and name not in ALLOWED[action])
-    if stray:
-        raise Invalid(f"{action} takes no {' and no '.join(stray)}; leave it out or choose another action")
     lyra = services(call)
     match action:
         case "list":
@@ -175,10 +177,11 @@ def _needed(version: int | None) -> int:
     return version
 
 
-async def _question(lyra: Services, action: ActionName, version: int | None) -> str:
+async def _question(lyra: Services, action: ActionName, version: int | None, *, force: bool) -> str:
     match action:
         case "activate":
-            return f"Let version {_needed(version)} serve?"
+            planned = await operations.plan_activation(lyra, _needed(version), force=force)
+            return f"Let version {version} serve{'' if planned.gate.passed else ', although it failed the gate'}?"
         case "rollback":
             was, now = await operations.plan_rollback(lyra)
             return f"Go back from version {was} to {'the base alone' if now is None else f'version {now}'}?"

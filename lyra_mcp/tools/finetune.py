@@ -14,7 +14,7 @@ from lyra_mcp.operations.idempotency import once
 from lyra_mcp.operations.services import Services
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import TriggersView, next_step_of, triggers_view
-from lyra_mcp.tools._shared import Answer, Call, services
+from lyra_mcp.tools._shared import Answer, Call, refuse_stray, services
 from schema.jobs import NliLoraRecipe
 from schema.vocabulary import JobKind, JobState
 
@@ -25,6 +25,14 @@ ANNOTATIONS = ToolAnnotations(
 )
 
 ActionName = Literal["plan", "start", "cancel", "resume"]
+#: The arguments each action takes beside `kind`.
+ALLOWED: dict[ActionName, frozenset[str]] = {
+    "plan": frozenset({"recipe"}),
+    "start": frozenset({"recipe", "confirm", "force", "idempotency_key"}),
+    "cancel": frozenset({"job_id"}),
+    "resume": frozenset({"job_id"}),
+}
+DEFAULT_RECIPE = "default"
 
 
 class FinetuneAnswer(Answer):
@@ -45,13 +53,21 @@ class FinetuneAnswer(Answer):
 
 
 async def ask(
-    call: Call, action: ActionName, recipe: str = "default", confirm: bool = False
+    call: Call,
+    action: ActionName,
+    recipe: str | None = None,
+    job_id: str | None = None,
+    confirm: bool = False,
+    force: bool = False,
+    idempotency_key: str | None = None,
 ) -> Elicit[Confirmation] | Confirmation:
     """Only a start needs the person's consent; they decide knowing what it takes."""
+    given = {"recipe": recipe, "job_id": job_id, "idempotency_key": idempotency_key}
+    refuse_stray(action, ALLOWED[action], **given, confirm=confirm or None, force=force or None)
     if action != "start" or confirm:
         return Confirmation(confirm=True)
-    planned = await finetuning.plan(services(call), recipe_name=recipe)
-    if planned.obstacle:
+    planned = await finetuning.plan(services(call), recipe_name=recipe or DEFAULT_RECIPE)
+    if planned.obstacle or not (planned.triggers.ready or force):
         return Confirmation(confirm=True)  # the start itself says what stands in the way
     question = f"Train an adapter on {planned.data.reviewed} reviews, {_duration(planned)}?"
     if not can_ask(call):
@@ -65,8 +81,8 @@ async def finetune(
     answer: Annotated[ElicitationResult[Confirmation], Resolve(ask)],
     kind: JobKind = "nli_lora",
     recipe: Annotated[
-        str, Field(description="default, small (about a hundred samples), or seed (the design document's)")
-    ] = "default",
+        str | None, Field(description="default, small (about a hundred samples), or seed (the design document's)")
+    ] = None,
     job_id: Annotated[str | None, Field(description="for cancel and resume")] = None,
     confirm: Annotated[bool, Field(description="true when the person has agreed")] = False,
     force: Annotated[bool, Field(description="start although the triggers are not all met")] = False,
@@ -82,29 +98,29 @@ async def finetune(
     """
     del kind, confirm  # one kind so far; `ask` reads confirm
     lyra = services(call)
-    if (job_id is None) == (action in ("cancel", "resume")):
-        raise Invalid(f"{action} {'needs' if job_id is None else 'takes no'} job_id; finetune_status() lists jobs")
+    recipe_name = recipe or DEFAULT_RECIPE
     match action:
         case "plan":
-            return _planned(await finetuning.plan(lyra, recipe_name=recipe))
+            return _planned(await finetuning.plan(lyra, recipe_name=recipe_name))
         case "start":
             require(answer)
-            request = {"action": action, "recipe": recipe, "force": force}
+            request = {"action": action, "recipe": recipe_name, "force": force}
             started = await once(
                 lyra,
                 "finetune",
                 idempotency_key,
                 request=request,
-                act=lambda: _start(lyra, recipe=recipe, force=force),
+                act=lambda: _start(lyra, recipe=recipe_name, force=force),
             )
             return FinetuneAnswer(
                 action=action,
                 job_id=started["job_id"],
                 state=started["state"],
-                next_step="finetune_status(job_id=..., wait_s=45) waits for it.",
+                next_step=f"finetune_status(job_id='{started['job_id']}', wait_s=45) waits for it.",
             )
         case "cancel" | "resume":
-            assert job_id is not None
+            if job_id is None:
+                raise Invalid(f"{action} needs job_id; finetune_status() lists jobs")
             watched = await (finetuning.cancel if action == "cancel" else finetuning.resume)(lyra, job_id)
             return FinetuneAnswer(
                 action=action, job_id=job_id, state=watched.job.state, next_step=next_step_of(watched)

@@ -5,6 +5,7 @@ from typing import Annotated
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
+from lyra_mcp.domain.versions import UNDER_WAY
 from lyra_mcp.operations import finetuning
 from lyra_mcp.operations.adapters import read_serving
 from lyra_mcp.tools._jobs import JobView, TriggersView, job_view, next_step_of, triggers_view
@@ -32,7 +33,7 @@ class FinetuneStatusAnswer(Answer):
 async def finetune_status(
     call: Call,
     job_id: Annotated[str | None, Field(description="only this job")] = None,
-    wait_s: Annotated[float, Field(ge=0, le=45, description="wait so long for the job to need somebody")] = 0,
+    wait_s: Annotated[float, Field(ge=0, le=45, description="wait so long for the job under way to need somebody")] = 0,
 ) -> FinetuneStatusAnswer:
     """Is it worth retraining, how far are the jobs, and what serves now. Never starts a training.
 
@@ -44,10 +45,11 @@ async def finetune_status(
     async def tell(run: JobStatus) -> None:
         await call.report_progress(run.step, run.steps, run.state)
 
-    if job_id is not None:
-        watched = [await finetuning.wait(lyra, job_id, wait_s=wait_s, progress=tell)]
-    else:
-        watched = await finetuning.watch_all(lyra, limit=JOBS_SHOWN)
+    watched = [] if job_id else await finetuning.watch_all(lyra, limit=JOBS_SHOWN)
+    awaited = job_id or next((one.job.job_id for one in watched if one.job.state in UNDER_WAY), None)
+    if awaited and (job_id or wait_s):
+        ended = await finetuning.wait(lyra, awaited, wait_s=wait_s, progress=tell)
+        watched = [ended] if job_id else await finetuning.watch_all(lyra, limit=JOBS_SHOWN)
     triggers = await finetuning.read_current_triggers(lyra)
     if watched:
         next_step = next_step_of(watched[0])

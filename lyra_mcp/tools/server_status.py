@@ -35,12 +35,12 @@ class Worker(Result):
 
 class Database(Result):
     state: str
-    schema_version: int
-    size_bytes: int
-    claims: int
-    reviews: int
-    corrections: int
-    unreviewed: int
+    schema_version: int | None
+    size_bytes: int | None
+    claims: int | None
+    reviews: int | None
+    corrections: int | None
+    unreviewed: int | None
 
 
 class StatusAnswer(Answer):

@@ -25,9 +25,9 @@ class JobsClient:
         return await self._worker.serve(f"/jobs/{job_id}/resume", JobStatus, None, timeout_s=JOBS_TIMEOUT_S)
 
     async def cancel(self, job_id: str) -> JobStatus:
-        """Raises WorkerGone where no worker runs: then nothing trains either."""
-        return await self._worker.ask("POST", f"/jobs/{job_id}/cancel", JobStatus, timeout_s=JOBS_TIMEOUT_S)
+        """Starts a worker if there is none: a training outlives the worker that began it."""
+        return await self._worker.serve(f"/jobs/{job_id}/cancel", JobStatus, None, timeout_s=JOBS_TIMEOUT_S)
 
     async def status(self, job_id: str) -> JobStatus:
-        """Raises like `cancel`."""
+        """Raises WorkerGone where no worker runs; starts none."""
         return await self._worker.ask("GET", f"/jobs/{job_id}", JobStatus, timeout_s=JOBS_TIMEOUT_S)

@@ -1,25 +1,29 @@
-"""A home, a clock that ticks, a worker whose answers can be read off its input, and the services made of them."""
+"""A home, a clock that ticks, a worker and a job machine that can be read off, and the services made of them."""
 
 import base64
+import fcntl
 import hashlib
 import math
 import random
 import re
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lyra_mcp.errors import LyraError
+from lyra_mcp.errors import LyraError, NotFound, WorkerGone
 from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client import WorkerStatus
-from lyra_mcp.worker_client.jobs import JobsClient
-from schema import wire
-from schema.vocabulary import Label
+from schema import reports, wire
+from schema.jobs import JobProblem, JobStatus, NliLoraRequest, Preflight, PreflightReply, Sample
+from schema.vocabulary import Label, RunState
 
 VECTOR_SIZE = 32
 
@@ -36,6 +40,9 @@ class KeywordWorker:
         self.fingerprint = "first"
         self.temperature = 1.0
         self.problem: LyraError | None = None
+        #: Adapters that cannot be loaded, and why; the others can.
+        self.refused: dict[str, str] = {}
+        self.loaded: str | None = None
         #: Runs while the model is thinking.
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
@@ -43,8 +50,9 @@ class KeywordWorker:
         if self.meanwhile:
             happens, self.meanwhile = self.meanwhile, None
             await happens()
-        if self.problem:
-            raise self.problem
+        self._fail()
+        if adapter in self.refused:
+            raise NotFound(self.refused[adapter])
         self.asked.append(list(pairs))
         return wire.JudgeReply(
             judgements=[self._judgement(pair, representation=representation) for pair in pairs],
@@ -56,6 +64,52 @@ class KeywordWorker:
                 device="cpu",
             ),
         )
+
+    async def ready(self) -> None:
+        self._fail()
+
+    async def health(self) -> wire.Health:
+        self._fail()
+        return wire.Health(
+            state="ready",
+            problem=None,
+            protocol=wire.PROTOCOL,
+            pid=1,
+            version="0",
+            nli_model="keywords",
+            embedding_model="keywords",
+            device="cpu",
+            fingerprint=self.fingerprint,
+            adapter=self.loaded,
+            queue=wire.Queue(pairs_waiting=0, pairs_max=512),
+        )
+
+    async def load_adapter(self, path: str | None = None) -> wire.AdapterLoaded:
+        self._fail()
+        path = path or "the-default"
+        if path in self.refused:
+            return wire.AdapterLoaded(ok=False, adapter_path=self.loaded, message=self.refused[path])
+        self.loaded = path
+        return wire.AdapterLoaded(ok=True, adapter_path=path, message="loaded")
+
+    async def unload_adapter(self) -> wire.AdapterUnloaded:
+        self._fail()
+        self.loaded = None
+        return wire.AdapterUnloaded(ok=True, message="the base alone serves")
+
+    async def adapter_status(self) -> wire.AdapterStatus:
+        self._fail()
+        return wire.AdapterStatus(
+            adapter_loaded=self.loaded is not None,
+            adapter_path=self.loaded,
+            base_model="keywords",
+            fingerprint=self.fingerprint,
+            device="cpu",
+        )
+
+    def _fail(self) -> None:
+        if self.problem:
+            raise self.problem
 
     async def status(self) -> WorkerStatus:
         if self.problem:
@@ -97,6 +151,98 @@ class KeywordWorker:
         return base64.b64encode(struct.pack(f"<{VECTOR_SIZE}f", *(value / norm for value in total))).decode()
 
 
+class ScriptedJobs:
+    """The client of a job machine: writes a job's files like the worker, and trains when the test says so."""
+
+    def __init__(self, root: Path, build_report: Callable[..., reports.NliReport]) -> None:
+        self.root, self.build_report = root, build_report
+        self.asked: list[tuple[str, str]] = []
+        self.order: Preflight | None = None
+        #: Why a preflight says that a job would be refused.
+        self.obstacle: JobProblem | None = None
+        #: Raised by whatever is asked of the worker.
+        self.problem: LyraError | None = None
+        #: Why it starts no job.
+        self.refused: LyraError | None = None
+        #: Takes the next order and dies before it answers.
+        self.dies_after_start = False
+        #: Runs between the worker's look at a job and its answer.
+        self.after_status: Callable[[], Awaitable[object]] | None = None
+
+    async def preflight(self, order: Preflight) -> PreflightReply:
+        self._hear("preflight", "")
+        self.order = order
+        return PreflightReply(device="cpu", steps=50, estimate_s=90, warnings=["slow"], problem=self.obstacle)
+
+    async def start(self, job_id: str) -> JobStatus:
+        self._hear("start", job_id)
+        if self.refused:
+            raise self.refused
+        started = self.write(job_id, "training")
+        if self.dies_after_start:
+            self.problem = WorkerGone("the worker ended during the request")
+            raise self.problem
+        return started
+
+    async def resume(self, job_id: str) -> JobStatus:
+        self._hear("resume", job_id)
+        return self.write(job_id, "training")
+
+    async def cancel(self, job_id: str) -> JobStatus:
+        self._hear("cancel", job_id)
+        status = self._read(job_id)
+        return status if status.state == "evaluated" else self.write(job_id, "cancelled")
+
+    async def status(self, job_id: str) -> JobStatus:
+        self._hear("status", job_id)
+        status = self._read(job_id)
+        if self.after_status:
+            happens, self.after_status = self.after_status, None
+            await happens()
+        return status
+
+    def write(self, job_id: str, state: RunState, **fields: Any) -> JobStatus:
+        """What the worker knows of a job from now on."""
+        fields = {"created_at": datetime(2026, 3, 1, tzinfo=UTC), "step": 5, "steps": 50, "loss": 0.5, **fields}
+        status = JobStatus(job_id=job_id, kind="nli_lora", state=state, **fields)
+        (self.root / job_id / "state.json").write_text(status.model_dump_json())
+        return status
+
+    def finish(self, job_id: str, **scores: Any) -> reports.NliReport:
+        """Train, evaluate and report; `scores` as `build_report` takes them."""
+        folder = self.root / job_id
+        request = NliLoraRequest.model_validate_json((folder / "request.json").read_bytes())
+        samples = [Sample.model_validate_json(line) for line in (folder / "samples.jsonl").read_bytes().splitlines()]
+        weights = f"weights of {job_id}".encode()
+        (folder / "adapter").mkdir()
+        (folder / "adapter" / "adapter_model.safetensors").write_bytes(weights)
+        (folder / "adapter" / "lyra_adapter.json").write_text("{}")
+        report = self.build_report(request, samples, adapter_sha256=hashlib.sha256(weights).hexdigest(), **scores)
+        (folder / "report.json").write_text(report.model_dump_json())
+        (folder / "report.html").write_text("<!doctype html><title>Training</title>")
+        (folder / "log").write_text("trained\n")
+        self.write(job_id, "evaluated")
+        return report
+
+    @contextmanager
+    def living(self, job_id: str) -> Iterator[None]:
+        """A training process that holds the job's lock."""
+        with (self.root / job_id / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _hear(self, verb: str, job_id: str) -> None:
+        self.asked.append((verb, job_id))
+        if self.problem:
+            raise self.problem
+
+    def _read(self, job_id: str) -> JobStatus:
+        path = self.root / job_id / "state.json"
+        if not path.exists():
+            raise NotFound(f"job {job_id!r} was never started")
+        return JobStatus.model_validate_json(path.read_bytes())
+
+
 class TickingClock:
     """Every look is one second later."""
 
@@ -124,7 +270,12 @@ def clock() -> TickingClock:
 
 
 @pytest.fixture
-def build_services(worker, clock) -> Callable[[Settings], Services]:
+def machine(settings, build_report) -> ScriptedJobs:
+    return ScriptedJobs(settings.jobs_root, build_report)
+
+
+@pytest.fixture
+def build_services(worker, machine, clock) -> Callable[[Settings], Services]:
     """What a server is built with; every call is another process's view of the same home."""
     chance = random.Random(7)
     numbers = iter(range(1_000_000))
@@ -134,7 +285,7 @@ def build_services(worker, clock) -> Callable[[Settings], Services]:
             settings=settings,
             database=Database(settings.user_dir),
             worker=worker,
-            jobs=JobsClient(worker),
+            jobs=machine,
             by_hand=ByHand(),
             clock=clock,
             new_id=lambda prefix: f"{prefix}_{next(numbers):012x}",

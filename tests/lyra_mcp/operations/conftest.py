@@ -43,6 +43,16 @@ class Lyra:
         )
         return await self.do(action, key, edge_id=edge_id, label=label)
 
+    async def review(self, *, corrected: int = 0, confirmed: int = 0, **source: Any) -> None:
+        """So many edges of their own premise, corrected to "refutes" or confirmed as "supports", by a person."""
+        for number in range(corrected + confirmed):
+            edge = await self.add_edge(f"Claim {self.fresh()}.", f"text {self.fresh()}", **source)
+            await self.correct(edge.edge_id, "refutes" if number < corrected else "supports")
+
+    def fresh(self) -> str:
+        """A word that was not used before."""
+        return self.services.new_id("word")
+
     async def retract(self, review_id: str | None = None, edge_id: str | None = None) -> Feedback:
         return await self.do(
             feedback.retract_review(

@@ -34,4 +34,4 @@ async def test_problems_of_the_worker_and_the_database_are_listed(lyra, worker, 
         "worker: E_WORKER: it died",
         "E_STORAGE: the key file is damaged; restore lyra.key from a backup",
     ]
-    assert status.database == DatabaseStatus("unavailable", 0, 0, 0, 0, 0, 0)
+    assert status.database == DatabaseStatus("unavailable")

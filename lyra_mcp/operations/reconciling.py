@@ -1,0 +1,141 @@
+"""Bring the records in line with what became of the jobs, whoever watched them end, and register what was made."""
+
+from datetime import datetime, timedelta
+
+import anyio
+
+from lyra_mcp.domain.versions import UNDER_WAY, WATCHED, Job
+from lyra_mcp.errors import LyraError, NotFound, StorageFailed, Unavailable
+from lyra_mcp.operations import adapters
+from lyra_mcp.operations.gating import judge_report
+from lyra_mcp.operations.services import Services
+from lyra_mcp.storage import job_folders, jobs, model_versions
+from schema.jobs import JobStatus
+from schema.reports import NliReport
+from schema.vocabulary import FINAL_RUN_STATES, JobState, RunState, SplitPart
+
+#: Of the newest jobs, so many are looked at; at most one of them is under way.
+LOOKED_AT_MAX = 20
+#: Between the writing of a job's folder and the worker's first word on it lies at most the start of a worker.
+ORDER_GRACE = timedelta(minutes=3)
+
+#: What the server calls a state of the worker's.
+STATES: dict[RunState, JobState] = {
+    "waiting": "preparing",
+    "preparing": "preparing",
+    "training": "training",
+    "evaluating": "evaluating",
+    "evaluated": "gated",
+    "cancelled": "cancelled",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+
+async def reconcile(services: Services) -> None:
+    """Also an interrupted job is looked at: its child may have outlived the worker, or another server resumed it."""
+    async with services.database.transaction() as tx:
+        found = await jobs.list_jobs(tx, limit=LOOKED_AT_MAX)
+    for job in found:
+        if job.state in WATCHED:
+            await _reconcile_job(services, job)
+
+
+async def move(services: Services, job: Job, state: JobState, *, problem: str | None = None) -> None:
+    """Record a job's next state, unless it moved since it was read: then another server knows more."""
+    async with services.database.transaction() as tx:
+        now, other = await jobs.find_job(tx, job.job_id), await jobs.find_job_under_way(tx, job.kind)
+        is_second = state in UNDER_WAY and other is not None and other.job_id != job.job_id
+        if now is not None and now.state == job.state and not is_second:
+            await jobs.update_state(tx, job.job_id, state, problem=problem, updated_at=services.now())
+
+
+def read_run(services: Services, job_id: str) -> JobStatus | None:
+    """What the worker last wrote of a job; None where it wrote nothing, or nothing that can be read."""
+    try:
+        return job_folders.read_state(services.settings.jobs_root, job_id)
+    except StorageFailed:
+        return None
+
+
+async def _reconcile_job(services: Services, job: Job) -> None:
+    try:
+        run = await _observe(services, job.job_id)
+    except StorageFailed as error:
+        await move(services, job, "failed", problem=str(error))
+        return
+    if run is None:
+        await _reconcile_unheard(services, job)
+    elif run.state == "evaluated":
+        await _register(services, job)
+    elif STATES[run.state] != job.state:
+        await move(services, job, STATES[run.state], problem=run.problem.message if run.problem else None)
+
+
+async def _observe(services: Services, job_id: str) -> JobStatus | None:
+    """Ask the worker; where none runs, read what it left: a job without a living process is interrupted."""
+    try:
+        return await services.jobs.status(job_id)
+    except (Unavailable, NotFound):
+        root = services.settings.jobs_root
+        run = job_folders.read_state(root, job_id)
+        if run is None or run.state in FINAL_RUN_STATES or job_folders.is_training(root, job_id):
+            return run
+        return run.model_copy(update={"state": "interrupted"})
+
+
+async def _reconcile_unheard(services: Services, job: Job) -> None:
+    """No worker has heard of the job: it is just being ordered, or the server that wrote it died before."""
+    if not job_folders.exists(services.settings.jobs_root, job.job_id):
+        await move(services, job, "failed", problem="its folder is gone; finetune(action='start') begins anew")
+    elif job.state != "interrupted" and services.clock() - datetime.fromisoformat(job.updated_at) > ORDER_GRACE:
+        await move(services, job, "interrupted", problem="the server ended before it could order the training")
+
+
+async def _register(services: Services, job: Job) -> None:
+    """Make a version of a finished job, with the gate's verdict; the reviews it used are marked with it."""
+    root = services.settings.jobs_root
+    try:
+        report = await anyio.to_thread.run_sync(job_folders.read_report, root, job.job_id)
+        path = await anyio.to_thread.run_sync(
+            lambda: job_folders.publish_adapter(
+                root, services.settings.adapters_root, job.job_id, sha256=report.adapter_sha256
+            )
+        )
+    except StorageFailed as error:
+        await move(services, job, "failed", problem=str(error))
+        return
+    async with services.database.transaction() as tx:
+        if await model_versions.find_version_of_job(tx, job.job_id):
+            return  # another server was faster
+        number = await model_versions.next_version(tx, job.kind)
+        version = judge_report(
+            report,
+            job=job,
+            number=number,
+            adapter_path=path,
+            accuracy_min=services.settings.gate_accuracy_min,
+            agreement_min=services.settings.gate_agreement_min,
+            created_at=services.now(),
+        )
+        await model_versions.insert_version(tx, version)
+        await jobs.insert_samples(tx, job.job_id, _parts(report))
+        await jobs.update_state(tx, job.job_id, "gated", updated_at=services.now())
+        await jobs.update_state(tx, job.job_id, "candidate", updated_at=services.now())
+        await model_versions.set_alias(tx, job.kind, "candidate", number)
+    if services.settings.auto_activate and version.gate.passed:
+        await _activate(services, job, number)
+
+
+async def _activate(services: Services, job: Job, number: int) -> None:
+    """What stands in the way is kept with the job: nobody asked for an activation who could be told."""
+    try:
+        await adapters.activate(services, number, reason="passed the gate; LYRA_AUTO_ACTIVATE is on", force=False)
+    except LyraError as error:
+        async with services.database.transaction() as tx:
+            problem = f"passed the gate, and could not be activated: {error}"
+            await jobs.update_state(tx, job.job_id, "candidate", problem=problem, updated_at=services.now())
+
+
+def _parts(report: NliReport) -> list[tuple[str, SplitPart]]:
+    return [(sample.sample_id, sample.part) for sample in report.assigned if sample.source != "unreviewed"]
