@@ -33,7 +33,25 @@ from transformers import TextClassificationPipeline
 from ml_worker.base_models import load_base
 from schema.wire import PAIRS_MAX
 
-WORDS = "the bridge city council report says people cars never always open closed before after river new old".split()
+WORDS = (
+    "the",
+    "bridge",
+    "city",
+    "council",
+    "report",
+    "says",
+    "people",
+    "cars",
+    "never",
+    "always",
+    "open",
+    "closed",
+    "before",
+    "after",
+    "river",
+    "new",
+    "old",
+)
 READY_TIMEOUT_S = 120.0
 MIXED = "mixed stream"
 

@@ -1,4 +1,4 @@
-"""MCP over standard input and output; a request that cannot be read is answered, so that nobody waits for it for ever."""
+"""MCP over standard input and output; a request that cannot be read is answered, so that nobody waits for ever."""
 
 import json
 import logging
@@ -63,5 +63,6 @@ def _as_request(found: object) -> dict[str, Any] | None:
             found = json.loads(found)
         except (ValueError, RecursionError):
             return None
-    is_request = isinstance(found, dict) and "method" in found and isinstance(found.get("id"), int | str)
-    return found if is_request else None
+    if not isinstance(found, dict) or "method" not in found:
+        return None
+    return found if isinstance(found.get("id"), int | str) else None

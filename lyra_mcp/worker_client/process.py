@@ -144,10 +144,8 @@ class WorkerProcess:
         """Whether a worker listens that is worth waiting for."""
         try:
             health = await self.health()
-        except (
-            WorkerAbsent,
-            WorkerEnded,
-        ):  # a killed worker's socket takes connections until the kernel has cleared up
+        except (WorkerAbsent, WorkerEnded):
+            # A killed worker's socket takes connections until the kernel has cleared up.
             return False
         except WorkerSilent:
             return True

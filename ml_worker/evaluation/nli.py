@@ -70,17 +70,17 @@ def _label_scores(confusion: npt.NDArray[np.int64], column: int) -> LabelScores:
     )
 
 
-def reliability(found: Probabilities, gold: npt.NDArray[np.int64]) -> list[ReliabilityBin]:
-    """Ten bins of equal width over the confidence of the answer; the lowest includes 0."""
+def reliability(found: Probabilities, gold: npt.NDArray[np.int64], *, count: int = BINS) -> list[ReliabilityBin]:
+    """Bins of equal width over the confidence of the answer; the lowest includes 0."""
     confidence, right = found.max(axis=1), found.argmax(axis=1) == gold
-    index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    index = np.clip(np.ceil(confidence * count).astype(int) - 1, 0, count - 1)
     bins = []
-    for number in range(BINS):
+    for number in range(count):
         inside = index == number
         bins.append(
             ReliabilityBin(
-                low=number / BINS,
-                high=(number + 1) / BINS,
+                low=number / count,
+                high=(number + 1) / count,
                 n=int(inside.sum()),
                 confidence=float(confidence[inside].mean()) if inside.any() else None,
                 accuracy=float(right[inside].mean()) if inside.any() else None,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, Self
 
 import psutil
 import pytest
@@ -188,7 +188,7 @@ class Agent:
     async def until(self, tool: str, is_enough: Callable[[dict[str, Any]], bool], **arguments: Any) -> dict[str, Any]:
         """Ask again and again until the answer is one that was waited for."""
         async with asyncio.timeout(WORKER_TIMEOUT_S):
-            while not is_enough(answer := await self(tool, **arguments)):
+            while not is_enough(answer := await self(tool, **arguments)):  # noqa: ASYNC110 - another process's state
                 await asyncio.sleep(POLL_S)
         return answer
 
@@ -213,7 +213,7 @@ class Host:
     """Writes and reads the lines itself: it can send what no client library would, and knows its server's process."""
 
     def __init__(self, house: House, **settings: Any) -> None:
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server, in `kill`
         self.process = subprocess.Popen(
             [sys.executable, *SERVE],
             env=house.environment(**settings),
@@ -226,7 +226,7 @@ class Host:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def __enter__(self) -> "Host":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Bad input over raw lines: an answer that names the next step, JSON-RPC alone on standard output, a server that lives."""
+"""Bad input over raw lines: an answer with the next step, JSON-RPC alone on standard output, a server that lives."""
 
 import json
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 import time
 
+import psutil
+
 #: Far below the start of a worker, far above that of a server on a busy machine.
 SOON_S = 10.0
 
@@ -23,16 +25,20 @@ async def test_a_broken_model_is_named_by_the_tools_and_stops_nothing_else(own_h
 
 
 async def test_a_worker_warms_up_leaves_when_nobody_asks_and_comes_back(own_house, connect):
+    pair = {"premise": "a", "hypothesis": "b"}
     async with connect(own_house, worker_wait_s=0, worker_idle_s=2) as agent:
-        for _ in range(2):
-            refusal = await agent.refusal("judge", pairs=[{"premise": "a", "hypothesis": "b"}])
-            assert refusal.startswith("E_WARMING: the models have been loading for ")
-            assert (await agent("server_status"))["worker"]["state"] == "warming"
+        refusal = await agent.refusal("judge", pairs=[pair])
+        assert refusal.startswith("E_WARMING: the models have been loading for ")
+        assert (await agent("server_status"))["worker"]["state"] == "warming"
+        await agent.until("server_status", lambda status: status["worker"]["state"] == "ready")
+        await agent("judge", pairs=[pair])
 
-            await agent.until("server_status", lambda status: status["worker"]["state"] == "ready")
-            await agent("judge", pairs=[{"premise": "a", "hypothesis": "b"}])
-            own_house.wait_until_empty()
-            assert (await agent("server_status"))["worker"]["state"] == "stopped"
+        own_house.wait_until_empty()
+        assert (await agent("server_status"))["worker"]["state"] == "stopped"
+
+        assert (await agent.refusal("judge", pairs=[pair])).startswith("E_WARMING: ")
+        (pid,) = own_house.workers()
+        psutil.Process(pid).kill()  # that it loads its models was seen above
 
 
 async def test_the_socket_s_path_is_too_long_and_only_the_judge_minds(own_house, connect, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 CLAIM = "the bridge is open."
 LABELS = ("supports", "refutes", "neutral")
-TOOLS = [
+TOOLS = {
     "add_evidence",
     "calibration_metrics",
     "calibration_rollback",
@@ -15,7 +15,7 @@ TOOLS = [
     "judge",
     "review_queue",
     "server_status",
-]
+}
 
 
 def other(label):
@@ -27,7 +27,7 @@ async def test_all_tools_work_in_one_conversation(house, connect, mode, protocol
     async with connect(house, mode=mode) as agent:
         status = await agent("server_status")
         assert (status["protocol"], status["worker"]["state"]) == (protocol, "ready")
-        assert [tool.name for tool in (await agent.client.list_tools()).tools] == TOOLS
+        assert {tool.name for tool in (await agent.client.list_tools()).tools} >= TOOLS
 
         claim_id, edges = await _add_evidence(agent)
         await _judge(agent)

@@ -43,9 +43,7 @@ async def test_a_report_and_its_diagram_are_read_by_the_id_of_the_evaluation(con
 
 async def test_a_trainings_log_and_page_are_read_by_its_id(connect, machine, settings):
     async with connect() as agent:
-        added = await agent.add(*[f"text number {number}" for number in range(10)])
-        for edge in added["edges"]:
-            await agent.call("feedback", action="edge_correct", edge_id=edge["edge_id"], correct_label="refutes")
+        await agent.correct()
         job_id = (await agent.call("finetune", action="start", confirm=True, force=True))["job_id"]
         before = await read(agent, f"job://{job_id}/log")
         with pytest.raises(MCPError, match="has no report yet; finetune_status"):

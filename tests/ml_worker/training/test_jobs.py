@@ -17,7 +17,7 @@ from ml_worker.jobs import JobMachine, JobOptions
 from ml_worker.training.preconditions import Probes
 from schema.jobs import JobList, JobProblem, JobStatus, Limits, NliLoraRecipe, Preflight, PreflightReply
 
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 class Client:
