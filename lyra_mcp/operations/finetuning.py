@@ -19,6 +19,7 @@ from lyra_mcp.storage.database import Transaction
 from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
 
 POLL_S = 0.5
+LOG_BYTES_MAX = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +150,7 @@ async def watch(services: Services, job_id: str) -> WatchedJob:
     """Raises NotFound."""
     await reconcile(services)
     async with services.database.transaction() as tx:
-        job = await jobs.find_job(tx, job_id)
-        if job is None:
-            raise NotFound(f"no job {job_id!r}; finetune_status() lists jobs")
-        return await _watched(services, tx, job)
+        return await _watched(services, tx, await _find_job(tx, job_id))
 
 
 async def watch_all(services: Services, *, limit: int) -> list[WatchedJob]:
@@ -174,6 +172,18 @@ async def wait(
         if watched.job.state not in UNDER_WAY or monotonic() >= end:
             return watched
         await anyio.sleep(min(POLL_S, max(0.0, end - monotonic())))
+
+
+async def read_log(services: Services, job_id: str) -> str:
+    """The last `LOG_BYTES_MAX` of what a training wrote, for people. Raises NotFound."""
+    await _known(services, job_id)
+    return job_folders.read_log_tail(services.settings.jobs_root, job_id, bytes_max=LOG_BYTES_MAX)
+
+
+async def read_page(services: Services, job_id: str) -> str:
+    """A finished training's report, for people. Raises NotFound."""
+    await _known(services, job_id)
+    return job_folders.read_page(services.settings.jobs_root, job_id)
 
 
 async def read_current_triggers(services: Services) -> Triggers:
@@ -225,6 +235,18 @@ def _too_few(services: Services, data: TrainingData) -> str:
         f"{data.reviewed} reviews by people can be trained on, and at least {needed} are needed;"
         " review_queue() offers edges"
     )
+
+
+async def _known(services: Services, job_id: str) -> Job:
+    async with services.database.transaction() as tx:
+        return await _find_job(tx, job_id)
+
+
+async def _find_job(tx: Transaction, job_id: str) -> Job:
+    job = await jobs.find_job(tx, job_id)
+    if job is None:
+        raise NotFound(f"no job {job_id!r}; finetune_status() lists jobs")
+    return job
 
 
 async def _refuse_second(tx: Transaction) -> None:

@@ -1,9 +1,8 @@
-"""finetune, finetune_status and adapters through a real client, in both eras of the protocol."""
+"""finetune and finetune_status through a real client, in both eras of the protocol."""
 
 import asyncio
 
 import pytest
-from mcp.types import ElicitResult
 
 from lyra_mcp.errors import WorkerGone
 
@@ -13,48 +12,9 @@ def settings(settings):
     return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 10})
 
 
-@pytest.fixture
-def questions():
-    return []
-
-
-@pytest.fixture
-def person(questions):
-    """A client that shows the person a form, and a person who gives one answer."""
-
-    def answering(action, content=None):
-        async def answer(_context, asked):
-            questions.append(asked.message)
-            return ElicitResult(action=action, content=content)
-
-        return {"elicitation_callback": answer}
-
-    return answering
-
-
-AGREES = ("accept", {"confirm": True})
-
-
-async def correct(agent, count=10):
-    added = await agent.add(*[f"text number {number}" for number in range(count)])
-    for edge in added["edges"]:
-        await agent.call("feedback", action="edge_correct", edge_id=edge["edge_id"], correct_label="refutes")
-
-
-async def trained(agent, machine, **scores):
-    """A version, whatever its gate says; returns the job."""
-    job_id = (await agent.call("finetune", action="start", confirm=True, force=True))["job_id"]
-    machine.finish(job_id, **scores)
-    [job] = (await agent.call("finetune_status", job_id=job_id))["jobs"]
-    return job
-
-
-# finetune
-
-
 async def test_a_plan_shows_what_a_start_would_take(connect, machine):
     async with connect() as agent:
-        await correct(agent)
+        await agent.correct()
         plan = await agent.call("finetune", action="plan")
 
     assert {
@@ -75,7 +35,7 @@ async def test_a_plan_shows_what_a_start_would_take(connect, machine):
 
 async def test_a_plan_with_too_few_reviews_says_so(connect, machine):
     async with connect() as agent:
-        await correct(agent, count=3)
+        await agent.correct(count=3)
         plan = await agent.call("finetune", action="plan")
         text = await agent.refused("finetune", action="start", force=True, confirm=True)
 
@@ -87,8 +47,8 @@ async def test_a_plan_with_too_few_reviews_says_so(connect, machine):
 
 
 async def test_a_person_who_agrees_starts_a_training(connect, machine, person, questions):
-    async with connect(**person(*AGREES)) as agent:
-        await correct(agent)
+    async with connect(**person("accept", {"confirm": True})) as agent:
+        await agent.correct()
         started = await agent.call("finetune", action="start")
 
     assert questions == ["Train an adapter on 10 reviews, for about 2 minutes on the cpu?"]
@@ -104,7 +64,7 @@ async def test_a_person_who_agrees_starts_a_training(connect, machine, person, q
 @pytest.mark.parametrize(("action", "content"), [("decline", None), ("cancel", None), ("accept", {"confirm": False})])
 async def test_a_person_who_does_not_agree_starts_nothing(connect, settings, person, action, content):
     async with connect(**person(action, content)) as agent:
-        await correct(agent)
+        await agent.correct()
         text = await agent.refused("finetune", action="start")
 
     assert text == f"E_CONFIRM: the person did not agree ({action}); nothing was changed"
@@ -113,7 +73,7 @@ async def test_a_person_who_does_not_agree_starts_nothing(connect, settings, per
 
 async def test_a_client_that_cannot_ask_is_told_to_ask_and_confirm(connect):
     async with connect() as agent:
-        await correct(agent)
+        await agent.correct()
         text = await agent.refused("finetune", action="start")
         assert text == (
             "E_CONFIRM: Train an adapter on 10 reviews, for about 2 minutes on the cpu? "
@@ -123,10 +83,10 @@ async def test_a_client_that_cannot_ask_is_told_to_ask_and_confirm(connect):
 
 
 async def test_nobody_is_asked_about_a_start_that_cannot_be(connect, person, questions):
-    async with connect(**person(*AGREES)) as agent:
-        await correct(agent, count=9)
+    async with connect(**person("accept", {"confirm": True})) as agent:
+        await agent.correct(count=9)
         too_few = await agent.refused("finetune", action="start")
-        await correct(agent)
+        await agent.correct()
         await agent.call("finetune", action="start", confirm=True)
         second = await agent.refused("finetune", action="start", force=True)
 
@@ -135,9 +95,9 @@ async def test_nobody_is_asked_about_a_start_that_cannot_be(connect, person, que
 
 
 async def test_triggers_that_are_not_met_are_named_before_anybody_is_asked(connect, machine, person, questions):
-    async with connect(**person(*AGREES)) as agent:
-        await correct(agent)
-        await trained(agent, machine)
+    async with connect(**person("accept", {"confirm": True})) as agent:
+        await agent.correct()
+        await agent.train(machine)
         text = await agent.refused("finetune", action="start")
         assert questions == []
         await agent.call("finetune", action="start", force=True)
@@ -148,7 +108,7 @@ async def test_triggers_that_are_not_met_are_named_before_anybody_is_asked(conne
 
 async def test_the_same_key_starts_one_job(connect, machine):
     async with connect() as agent:
-        await correct(agent)
+        await agent.correct()
         asked = {"action": "start", "confirm": True, "idempotency_key": "once"}
         assert await agent.call("finetune", **asked) == await agent.call("finetune", **asked)
         text = await agent.refused("finetune", **asked, force=True)
@@ -159,7 +119,7 @@ async def test_the_same_key_starts_one_job(connect, machine):
 
 async def test_a_job_is_cancelled_or_resumed_by_its_id(connect, machine):
     async with connect() as agent:
-        await correct(agent)
+        await agent.correct()
         job_id = (await agent.call("finetune", action="start", confirm=True))["job_id"]
         machine.write(job_id, "interrupted")
         [seen] = (await agent.call("finetune_status"))["jobs"]
@@ -196,7 +156,7 @@ async def test_a_job_is_cancelled_or_resumed_by_its_id(connect, machine):
 async def test_arguments_that_make_no_sense_are_refused_and_nobody_is_asked(
     connect, person, questions, tool, arguments, said
 ):
-    async with connect(**person(*AGREES)) as agent:
+    async with connect(**person("accept", {"confirm": True})) as agent:
         assert said in await agent.refused(tool, **arguments)
     assert questions == []
 
@@ -224,7 +184,7 @@ async def test_the_status_begins_with_nothing_and_starts_nothing(connect, machin
 
 async def test_the_status_says_when_a_training_is_worth_it(connect, machine):
     async with connect() as agent:
-        await correct(agent)
+        await agent.correct()
         status = await agent.call("finetune_status")
 
     assert (status["ready"], status["next_step"]) == (True, "finetune(action='plan') shows what would be trained.")
@@ -233,8 +193,8 @@ async def test_the_status_says_when_a_training_is_worth_it(connect, machine):
 
 async def test_a_candidate_shows_its_numbers_its_gate_and_what_to_do(connect, machine):
     async with connect() as agent:
-        await correct(agent)
-        job = await trained(agent, machine)
+        await agent.correct()
+        job = await agent.train(machine)
         status = await agent.call("finetune_status")
 
     assert (job["state"], job["version"], job["gate"]["passed"], job["problem"]) == ("candidate", 1, True, None)
@@ -244,7 +204,7 @@ async def test_a_candidate_shows_its_numbers_its_gate_and_what_to_do(connect, ma
 
 async def test_a_failed_job_shows_why(connect, machine):
     async with connect() as agent:
-        await correct(agent)
+        await agent.correct()
         machine.refused = WorkerGone("no luck")
         await agent.refused("finetune", action="start", confirm=True)
         [job] = (await agent.call("finetune_status"))["jobs"]
@@ -256,7 +216,7 @@ async def test_a_failed_job_shows_why(connect, machine):
 async def test_waiting_reports_progress_and_returns_when_the_job_has_ended(connect, machine, named):
     told = []
     async with connect() as agent:
-        await correct(agent)
+        await agent.correct()
         job_id = (await agent.call("finetune", action="start", confirm=True))["job_id"]
 
         async def progress(step, steps, message):
@@ -275,122 +235,3 @@ async def test_waiting_reports_progress_and_returns_when_the_job_has_ended(conne
 async def test_without_a_job_under_way_there_is_nothing_to_wait_for(connect):
     async with connect() as agent, asyncio.timeout(20):
         assert (await agent.call("finetune_status", wait_s=45))["jobs"] == []
-
-
-# adapters
-
-
-async def test_a_version_is_activated_and_taken_back_by_the_person(connect, machine, person, questions):
-    async with connect(**person(*AGREES)) as agent:
-        await correct(agent)
-        job = await trained(agent, machine)
-        questions.clear()
-        activated = await agent.call("adapters", action="activate", version=1, reason="better")
-        [shown] = (await agent.call("adapters", action="list"))["versions"]
-        served = (await agent.call("finetune_status"))["serving"]
-        back = await agent.call("adapters", action="rollback", reason="worse")
-        listed = await agent.call("adapters", action="list")
-
-    assert questions == ["Let version 1 serve?", "Go back from version 1 to the base alone?"]
-    assert (activated.get("from_version"), activated["to_version"]) == (None, 1)
-    assert (shown["aliases"], shown["gate"]["passed"], shown["correction_rate"]) == (["champion"], True, None)
-    assert served == {"adapter": job["job_id"], "version": 1}
-    assert (back["from_version"], back["message"]) == (1, "The base alone serves.")
-    assert [(event["action"], event["reason"]) for event in listed["events"]] == [
-        ("activate", "better"),
-        ("rollback", "worse"),
-    ]
-    assert listed["serving"] == {"adapter": "base", "version": None}
-
-
-async def test_a_person_who_does_not_agree_lets_nothing_serve(connect, machine, person):
-    async with connect(**person("decline")) as agent:
-        await correct(agent)
-        await trained(agent, machine)
-        text = await agent.refused("adapters", action="activate", version=1)
-        status = await agent.call("adapters", action="status")
-
-    assert text == "E_CONFIRM: the person did not agree (decline); nothing was changed"
-    assert status["serving"] == {"adapter": "base", "version": None}
-
-
-async def test_a_version_that_failed_the_gate_is_refused_before_anybody_is_asked(connect, machine, person, questions):
-    async with connect(**person(*AGREES)) as agent:
-        await correct(agent)
-        job = await trained(agent, machine, candidate_right=0.5)
-        text = await agent.refused("adapters", action="activate", version=1)
-        assert questions == []
-        await agent.call("adapters", action="activate", version=1, force=True, reason="I know better")
-
-    assert (job["state"], job["gate"]["passed"]) == ("candidate", False)
-    assert text.startswith("E_CONFLICT: version 1 did not pass the gate (holdout_accuracy)")
-    assert questions == ["Let version 1 serve, although it failed the gate?"]
-
-
-async def test_a_client_that_cannot_ask_confirms(connect, machine):
-    async with connect() as agent:
-        await correct(agent)
-        await trained(agent, machine)
-        text = await agent.refused("adapters", action="activate", version=1)
-        await agent.call("adapters", action="activate", version=1, confirm=True)
-        back = await agent.refused("adapters", action="rollback")
-
-    assert text == "E_CONFIRM: Let version 1 serve? Ask the person, then call adapters again with confirm=true"
-    assert back.startswith("E_CONFIRM: Go back from version 1 to the base alone? Ask the person")
-
-
-async def test_an_adapter_is_loaded_and_unloaded_by_hand_without_asking(connect, machine, person, questions):
-    async with connect(**person("decline")) as agent:
-        await correct(agent)
-        job = await trained(agent, machine)
-        loaded = await agent.call("adapters", action="load", adapter_path=job["job_id"])
-        status = await agent.call("adapters", action="status")
-        judged = await agent.call("judge", pairs=[{"premise": "new", "hypothesis": "new"}])
-        await agent.call("adapters", action="unload")
-        unloaded = await agent.call("adapters", action="unload")
-        after = await agent.call("adapters", action="status")
-
-    assert (loaded["adapter_path"], judged["served_by"]["adapter"]) == (job["job_id"], job["job_id"])
-    assert (status["adapter_loaded"], status["adapter_path"], status["base_model"]) == (True, job["job_id"], "keywords")
-    assert (unloaded["message"], after["adapter_loaded"], questions) == ("the base alone serves", False, [])
-
-
-async def test_two_versions_are_compared(connect, machine):
-    async with connect() as agent:
-        await correct(agent)
-        await trained(agent, machine)
-        compared = await agent.call("adapters", action="compare", version=1)
-
-    assert (compared["comparison"]["other"], compared["comparison"]["same_data"]) == (None, True)
-    assert compared["comparison"]["changes"][0] == {
-        "name": "accuracy",
-        "before": 0.5,
-        "after": 1.0,
-        "change": 0.5,
-        "change_percent": 100.0,
-    }
-
-
-async def test_pruning_asks_only_where_there_is_something_to_delete(connect, machine, person, questions):
-    async with connect(**person(*AGREES)) as agent:
-        await correct(agent)
-        assert (await agent.call("adapters", action="prune"))["pruned"] == []
-        for _ in range(4):
-            await trained(agent, machine)
-        pruned = await agent.call("adapters", action="prune")
-
-    assert (pruned["pruned"], questions) == ([1], ["Delete the files of version 1?"])
-
-
-async def test_the_trend_is_null_until_both_sides_have_reviews(connect, machine):
-    async with connect() as agent:
-        await correct(agent)
-        await trained(agent, machine)
-        await agent.call("adapters", action="activate", version=1, confirm=True)
-        [before] = (await agent.call("adapters", action="list"))["versions"]
-        edge_id = await agent.add_edge("quite another text")
-        await agent.call("feedback", action="edge_correct", edge_id=edge_id, correct_label="supports")
-        [after] = (await agent.call("adapters", action="list"))["versions"]
-
-    assert (before["correction_rate"], before["correction_rate_trend"]) == (None, None)
-    assert (after["correction_rate"], after["correction_rate_trend"]) == (0.0, -1.0)
