@@ -1,13 +1,17 @@
-"""What a person may set, read once from the environment (`LYRA_...`) in `__main__`."""
+"""What a person may set, read once in `__main__`: from the environment (`LYRA_...`), below it from a file at home."""
 
 import os
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path
 from pydantic import AfterValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+#: In `home`; its keys are the names below. `lyra-mcp models use` writes there.
+SETTINGS_FILE = "settings.toml"
 
 
 def _default_runtime_dir() -> Path:
@@ -26,6 +30,10 @@ def _expanded(folder: Path) -> Path:
 
 
 Folder = Annotated[Path, AfterValidator(_expanded)]
+
+
+class SettingsFileInvalid(ValueError):
+    """The file of settings cannot be used; the message says why."""
 
 
 class Settings(BaseSettings):
@@ -70,6 +78,37 @@ class Settings(BaseSettings):
     gate_agreement_min: Annotated[float, Field(ge=0, le=1)] = 0.95
     #: Let an adapter that passes the gate serve without asking.
     auto_activate: bool = False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The file lies at home, so only the other two say where that is.
+
+        Raises:
+            SettingsFileInvalid: the file is not TOML, or wants to move the home.
+        """
+        home = Path(({**env_settings(), **init_settings()}).get("home") or user_data_path("lyra"))
+        try:
+            file = _expanded(home) / SETTINGS_FILE
+        except ValueError:  # the field's own check says it better
+            return init_settings, env_settings
+        try:
+            of_file = TomlConfigSettingsSource(settings_cls, toml_file=file)
+        except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError) as error:
+            raise SettingsFileInvalid(f"{file}: {error}; mend or remove it") from error
+        if "home" in of_file.toml_data:
+            raise SettingsFileInvalid(f"{file}: home cannot be set here; set LYRA_HOME and remove the line")
+        return init_settings, env_settings, of_file
+
+    @property
+    def models_root(self) -> Path:
+        return self.home / "models"
 
     @property
     def user_dir(self) -> Path:

@@ -16,7 +16,8 @@ from ml_worker import difference
 from ml_worker.encoder import TamperedFile, encoder_folder, sha256
 from ml_worker.errors import BaseRefused
 from ml_worker.fingerprints import fingerprint
-from schema.vocabulary import LABELS, Label
+from schema.pulled_models import PULLED, PulledModel
+from schema.vocabulary import LABEL_NAMES, LABELS, Label
 
 BUILTIN = "builtin"
 BUILTIN_FOLDER = Path(__file__).parent / "models" / "builtin"
@@ -24,16 +25,6 @@ DIFFERENCE, MANIFEST = "difference.safetensors", "manifest.json"
 
 #: Longer pairs are truncated even where the model could read on: attention grows with the square.
 TOKENS_MAX = 512
-
-#: What model authors call our labels, in lower case.
-LABEL_NAMES: dict[str, Label] = {
-    "entailment": "supports",
-    "entail": "supports",
-    "supports": "supports",
-    "contradiction": "refutes",
-    "refutes": "refutes",
-    "neutral": "neutral",
-}
 
 
 class Manifest(pydantic.BaseModel):
@@ -145,6 +136,7 @@ def load_pretrained(name: str) -> BaseModel:
     if name.startswith(("/", ".", "~")) and not Path(name).expanduser().is_dir():
         raise BaseRefused(f"there is no folder {name!r}; set LYRA_NLI_MODEL to an existing folder or a model id")
     folder = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+    _verify_pulled(Path(folder))
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForSequenceClassification.from_pretrained(
@@ -157,6 +149,21 @@ def load_pretrained(name: str) -> BaseModel:
             f"or set LYRA_NLI_MODEL to a folder with config.json, tokenizer and model.safetensors"
         ) from error
     return _finish(name, model, tokenizer, temperature=1.0, tokens_max=_tokens_max(model.config, tokenizer))
+
+
+def _verify_pulled(folder: Path) -> None:
+    """Compare a pulled model's bytes with those that arrived; other folders have nothing to compare with."""
+    if not (folder / PULLED).is_file():
+        return
+    try:
+        pulled = PulledModel.model_validate_json((folder / PULLED).read_bytes())
+        changed = [name for name, file in pulled.files.items() if sha256(folder / name) != file.sha256]
+    except (OSError, ValueError) as error:
+        raise BaseRefused(f"{folder} is damaged ({error}); pull the model again with `lyra-mcp models pull`") from error
+    if changed:
+        raise BaseRefused(
+            f"{', '.join(changed)} of {pulled.name} is not what was pulled; run `lyra-mcp models pull {pulled.name}`"
+        )
 
 
 def _tokens_max(config: Any, tokenizer: Any) -> int:

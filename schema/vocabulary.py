@@ -5,6 +5,16 @@ from typing import Literal, get_args
 Label = Literal["supports", "refutes", "neutral"]
 LABELS: tuple[Label, ...] = get_args(Label)
 
+#: What model authors call our labels, in lower case.
+LABEL_NAMES: dict[str, Label] = {
+    "entailment": "supports",
+    "entail": "supports",
+    "supports": "supports",
+    "contradiction": "refutes",
+    "refutes": "refutes",
+    "neutral": "neutral",
+}
+
 EdgeKind = Literal["nli", "cites"]
 EDGE_KINDS: tuple[EdgeKind, ...] = get_args(EdgeKind)
 

@@ -10,17 +10,19 @@ from dataclasses import asdict
 from typing import Annotated, TypeVar
 
 import typer
-from pydantic import ValidationError
 
+from lyra_mcp.cli import models
+from lyra_mcp.cli.configuration import read_settings
 from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.operations.status import read_status
-from lyra_mcp.settings import Settings
 from lyra_mcp.version import VERSION
 
 app = typer.Typer(
     help="An MCP server that learns from being corrected.", no_args_is_help=False, pretty_exceptions_enable=False
 )
+
+app.add_typer(models.app, name="models")
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ def serve() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     # The thread that reads standard input cannot be interrupted; a transaction survives any end.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    asyncio.run(serve_stdio(build_server(_settings())))
+    asyncio.run(serve_stdio(build_server(read_settings())))
 
 
 @app.command()
@@ -50,7 +52,7 @@ def status(as_json: AsJson = False) -> None:
         stored = outcome.database
         counts = f": {stored.claims} claims, {stored.reviews} reviews, {stored.corrections} corrections"
         print(f"lyra-mcp  {VERSION}")
-        print(f"home      {_settings().home}")
+        print(f"home      {read_settings().home}")
         print(f"worker    {outcome.worker.state}")
         print(f"database  {stored.state}{counts if stored.state == 'open' else ''}")
         for problem in outcome.problems:
@@ -70,19 +72,9 @@ def demo(
     raise SystemExit(run_demo(as_json=as_json, is_quick=quick))
 
 
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        for problem in error.errors(include_url=False):
-            name = "_".join(["LYRA", *(str(part).upper() for part in problem["loc"])])
-            print(f"E_INVALID: {name}: {problem['msg']}", file=sys.stderr)
-        raise SystemExit(2) from error
-
-
 def _run(operation: Callable[[Services], Awaitable[T]]) -> T:
     async def run() -> T:
-        services = build_services(_settings())
+        services = build_services(read_settings())
         try:
             return await operation(services)
         finally:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from importlib.metadata import version
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from lyra_mcp.errors import Invalid, StorageFailed, WorkerGone
 from lyra_mcp.settings import Settings
 from schema import wire
+from schema.pulled_models import NAME_PATTERN, PULLED, folder_name
 
 #: The kernel's limit is 108 bytes on Linux and 104 on macOS, the closing NUL included.
 SOCKET_PATH_BYTES_MAX = 100
@@ -20,8 +22,18 @@ class WorkerAbsent(WorkerGone):
     """Nobody listens on the socket: the request never left."""
 
 
-def named_model(name: str) -> str:
-    """Spell a local folder in full, because the worker runs in another folder than the server."""
+def pulled_folder(models_root: Path, name: str) -> Path | None:
+    """Where the model of that name was pulled to, if it was."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        return None
+    folder = models_root / folder_name(name)
+    return folder.resolve() if (folder / PULLED).is_file() else None
+
+
+def named_model(name: str, settings: Settings) -> str:
+    """Spell a pulled model or local folder in full: the worker runs in another folder, and knows no home."""
+    if (pulled := pulled_folder(settings.models_root, name)) is not None:
+        return str(pulled)
     folder = Path(name).expanduser()
     return str(folder.resolve()) if folder.is_dir() else name
 
@@ -33,8 +45,8 @@ def worker_id(settings: Settings) -> str:
     """
     parts = (
         str(settings.home.expanduser().resolve()),
-        named_model(settings.nli_model),
-        named_model(settings.embedding_model),
+        named_model(settings.nli_model, settings),
+        named_model(settings.embedding_model, settings),
         str(wire.PROTOCOL),
         version("lyra-mcp"),
     )

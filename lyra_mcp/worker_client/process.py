@@ -126,8 +126,8 @@ class WorkerProcess:
     async def status(self) -> WorkerStatus:
         """Describe the worker; never starts one, and a dead one is a state and not an error."""
         models = {
-            "nli": named_model(self._settings.nli_model),
-            "embedding": named_model(self._settings.embedding_model),
+            "nli": named_model(self._settings.nli_model, self._settings),
+            "embedding": named_model(self._settings.embedding_model, self._settings),
         }
         try:
             health = await self.health(timeout_s=STATUS_TIMEOUT_S)
@@ -217,8 +217,8 @@ class WorkerProcess:
         settings = self._settings
         options = {
             "--socket": self.socket,
-            "--nli-model": named_model(settings.nli_model),
-            "--embedding-model": named_model(settings.embedding_model),
+            "--nli-model": named_model(settings.nli_model, settings),
+            "--embedding-model": named_model(settings.embedding_model, settings),
             "--adapters-root": settings.adapters_root.expanduser().absolute(),
             "--jobs-root": settings.jobs_root.expanduser().absolute(),
             "--default-adapter": settings.default_adapter,
