@@ -85,8 +85,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the library passes it by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # likewise
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The file lies at home, so only the other two say where that is.
 
