@@ -10,7 +10,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from lyra_mcp.domain.calibrations import Evaluation
 from lyra_mcp.domain.reliability import reliability_svg
 from lyra_mcp.errors import LyraError, NotFound
-from lyra_mcp.operations import calibration, claims
+from lyra_mcp.operations import calibration, claims, finetuning
 from lyra_mcp.operations.services import Services
 
 Call = Context[Services, object]
@@ -22,6 +22,10 @@ def register(server: MCPServer[Services]) -> None:
     server.resource("report://{evaluation_id}/reliability.svg", title="Reliability diagram", mime_type="image/svg+xml")(
         read_reliability_diagram
     )
+    server.resource("report://{job_id}/training.html", title="Report of a training", mime_type="text/html")(
+        read_training_page
+    )
+    server.resource("job://{job_id}/log", title="Log of a training", mime_type="text/plain")(read_job_log)
 
 
 async def read_claim(claim_id: str, call: Call) -> str:
@@ -57,6 +61,22 @@ async def read_report(evaluation_id: str, call: Call) -> str:
 async def read_reliability_diagram(evaluation_id: str, call: Call) -> str:
     """The reliability diagram of one evaluation."""
     return reliability_svg(calibration.report_of(await _find(evaluation_id, call)))
+
+
+async def read_training_page(job_id: str, call: Call) -> str:
+    """What a finished training learned and how it did, as a page that opens offline."""
+    try:
+        return await finetuning.read_page(call.request_context.lifespan_context, job_id)
+    except LyraError as error:
+        raise _resource_error(error) from error
+
+
+async def read_job_log(job_id: str, call: Call) -> str:
+    """The end of a training's log, at most 16 kB."""
+    try:
+        return await finetuning.read_log(call.request_context.lifespan_context, job_id)
+    except LyraError as error:
+        raise _resource_error(error) from error
 
 
 async def _find(evaluation_id: str, call: Call) -> Evaluation:

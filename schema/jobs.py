@@ -64,6 +64,17 @@ NLI_LORA_RECIPES: dict[str, NliLoraRecipe] = {
         rehearsal_batch=8,
         rehearsal_pairs=1000,
     ),
+    #: For about a hundred short pairs about something the base knows nothing of, as in the demonstration: so few
+    #: batches that `default` ends before it has learned, hence more epochs, more patience and less rehearsal.
+    "small": NliLoraRecipe(
+        targets="linear",
+        learning_rate=5e-4,
+        epochs=24,
+        patience=8,
+        rehearsal_weight=1.0,
+        rehearsal_batch=4,
+        rehearsal_pairs=300,
+    ),
 }
 
 

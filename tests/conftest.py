@@ -69,16 +69,7 @@ def write_report(
         recipe_name=request.recipe_name,
         recipe=request.recipe,
         seed=1,
-        data=reports.DataSummary(
-            samples_sha256=request.samples_sha256,
-            labels=[],
-            domains=[],
-            sources=[],
-            parts=[],
-            chars_mean=20.0,
-            rehearsal_unreviewed=0,
-            rehearsal_built=0,
-        ),
+        data=_summary(request),
         assigned=[
             reports.AssignedSample(sample_id=s.sample_id, part=parts.get(s.sample_id, "train"), source=s.source)
             for s in samples
@@ -148,4 +139,17 @@ def _trained() -> reports.Training:
         threads=1,
         resumed=0,
         curve=[],
+    )
+
+
+def _summary(request: NliLoraRequest) -> reports.DataSummary:
+    return reports.DataSummary(
+        samples_sha256=request.samples_sha256,
+        labels=[],
+        domains=[],
+        sources=[],
+        parts=[],
+        chars_mean=20.0,
+        rehearsal_unreviewed=0,
+        rehearsal_built=0,
     )

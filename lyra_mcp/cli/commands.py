@@ -62,11 +62,14 @@ def status(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def demo(as_json: AsJson = False) -> None:
-    """Show one correction loop in about a minute, offline, in a temporary home; a script plays the person."""
+def demo(
+    as_json: AsJson = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave the retraining out: about a minute.")] = False,
+) -> None:
+    """Show the loop from a correction to a retrained model, offline, in a temporary home; a script plays the person."""
     from lyra_mcp.cli.demo import run_demo  # noqa: PLC0415 - it brings the MCP client, which nothing else needs
 
-    raise SystemExit(run_demo(as_json=as_json))
+    raise SystemExit(run_demo(as_json=as_json, is_quick=quick))
 
 
 def _run(operation: Callable[[Services], Awaitable[T]]) -> T:

@@ -3,10 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.panel import Panel
@@ -14,6 +11,8 @@ from rich.panel import Panel
 from lyra_mcp.cli import demo_tables as tables
 from lyra_mcp.cli.demo_evidence import BLOCKED_PATTERN, CLAIMS, TOPIC, UNRELATED_HYPOTHESIS, UNRELATED_PREMISE, Evidence
 from lyra_mcp.cli.demo_host import Host, start_server
+from lyra_mcp.cli.demo_retraining import TRIGGER_CORRECTIONS, retrain
+from lyra_mcp.cli.demo_script import Script
 from lyra_mcp.cli.demo_tables import Answer
 
 #: How many of the edges the person looks at.
@@ -23,7 +22,8 @@ CORRECTIONS_SHOWN = 6
 MEMORIES_SHOWN = 3
 WIDTH_MAX = 110
 #: Longer than any run on a slow machine should take.
-TIMEOUT_S = 170.0
+QUICK_TIMEOUT_S = 170.0
+TIMEOUT_S = 1800.0
 
 #: (premise, hypothesis) → what the script knows of the pair.
 EVIDENCE: dict[tuple[str, str], Evidence] = {
@@ -32,26 +32,14 @@ EVIDENCE: dict[tuple[str, str], Evidence] = {
 
 
 @dataclass
-class Demo:
-    console: Console
-    step: str = "start the server"
-    #: What `--json` prints.
-    summary: dict[str, Any] = field(default_factory=lambda: {"simulation": True, "topic": TOPIC, "steps": []})
-
-    @asynccontextmanager
-    async def begin(self, name: str, sentence: str) -> AsyncIterator[None]:
-        """One step: introduced by a sentence, timed, and named when it fails."""
-        self.step = name
-        number = len(self.summary["steps"]) + 1
-        self.console.print(f"\n[bold cyan]{number}. {name[0].upper()}{name[1:]}[/]")
-        self.console.print(f"[italic]{sentence}[/]\n")
-        started = time.monotonic()
-        yield
-        self.summary["steps"].append({"name": name, "seconds": round(time.monotonic() - started, 2)})
+class Demo(Script):
+    #: Without the retraining.
+    is_quick: bool = False
 
     async def run(self) -> None:
         started = time.monotonic()
-        async with asyncio.timeout(TIMEOUT_S), start_server() as host:
+        timeout_s = QUICK_TIMEOUT_S if self.is_quick else TIMEOUT_S
+        async with asyncio.timeout(timeout_s), start_server(LYRA_TRIGGER_CORRECTIONS=TRIGGER_CORRECTIONS) as host:
             await self.greet(host)
             claim_ids = await self.store(host)
             reviews = await self.review(host)
@@ -60,6 +48,8 @@ class Demo:
             await self.block(host, claim_ids)
             await self.measure(host)
             await self.calibrate(host)
+            if not self.is_quick:
+                await retrain(self, host)
             self.step = "stop the server and its worker"
         self.summary |= {"ok": True, "seconds": round(time.monotonic() - started, 1)}
 
@@ -274,10 +264,11 @@ def _without_next_step(answer: Answer) -> Answer:
     return {name: value for name, value in answer.items() if name != "next_step"}
 
 
-def run_demo(*, as_json: bool) -> int:
+def run_demo(*, as_json: bool, is_quick: bool) -> int:
     """Run it all; returns the exit code, 1 after a failure, which is explained."""
     console = Console(quiet=as_json, highlight=False, width=min(Console().width, WIDTH_MAX))
-    demo = Demo(console)
+    demo = Demo(console, is_quick=is_quick)
+    demo.summary |= {"simulation": True, "topic": TOPIC}
     console.print(
         Panel(
             f"[bold]{TOPIC}[/]\n\nThis is a simulation. A script plays the agent and the person who corrects it; the "
@@ -305,5 +296,5 @@ def _problem(error: BaseException) -> str:
     if isinstance(error, SystemExit):  # what rich raises when its reader has gone
         return "nobody reads the output any more"
     if isinstance(error, TimeoutError):
-        return f"it took longer than {TIMEOUT_S:g} s; run it again when the machine is less busy"
+        return "it took far longer than it should; run it again when the machine is less busy"
     return str(error) or type(error).__name__

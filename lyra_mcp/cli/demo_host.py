@@ -67,8 +67,11 @@ class Host:
 
 
 @asynccontextmanager
-async def start_server() -> AsyncIterator[Host]:
-    """Start `lyra-mcp serve` in a temporary home; on leaving, its worker is gone too."""
+async def start_server(**settings: object) -> AsyncIterator[Host]:
+    """Start `lyra-mcp serve` in a temporary home; on leaving, its worker is gone too.
+
+    `settings` are environment variables by name.
+    """
     parent = None if len(tempfile.gettempdir()) <= TEMPORARY_FOLDER_CHARS_MAX else "/tmp"  # noqa: S108 - a private folder is made in it
     with tempfile.TemporaryDirectory(prefix="lyra-demo-", dir=parent) as folder:
         runtime_dir = Path(folder) / "run"
@@ -82,6 +85,7 @@ async def start_server() -> AsyncIterator[Host]:
                 "LYRA_USER": "demo",
                 "LYRA_WORKER_LINGER_S": "1",
                 "HF_HUB_OFFLINE": "1",
+                **{name: str(value) for name, value in settings.items()},
             },
         )
         questions: list[str] = []

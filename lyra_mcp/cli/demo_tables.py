@@ -101,6 +101,58 @@ def fit(outcome: Answer, temperature_before: float) -> Table:
     return table
 
 
+def jargon(rows: Iterable[tuple[str, str]]) -> Table:
+    table = _table("The team's word", "what the team means by it")
+    for word, meaning in rows:
+        table.add_row(word, meaning)
+    return table
+
+
+def triggers(found: dict[str, Answer]) -> Table:
+    table = _table("Trigger", "now", "wanted", "met")
+    for name, trigger in found.items():
+        value = "never" if trigger["value"] is None else f"{trigger['value']:.3g}"
+        table.add_row(name.replace("_", " "), value, f"{trigger['threshold']:g}", _met(trigger["met"]))
+    return table
+
+
+def gate(conditions: Iterable[Answer]) -> Table:
+    table = _table("The gate wants", "value", "threshold", "met")
+    for condition in conditions:
+        name = Text(condition["name"].replace("_", " ")) + Text(f"\n{condition['detail']}", style="dim")
+        value = "none" if condition["value"] is None else f"{condition['value']:.3f}"
+        table.add_row(name, value, f"{condition['threshold']:.3f}", _met(condition["met"]))
+    return table
+
+
+def exam(rows: Iterable[tuple[str, list[Answer]]], columns: Iterable[str]) -> Table:
+    """How many answers were right, one column for each time of asking."""
+    table = _table("Right answers", *columns)
+    for name, sheets in rows:
+        table.add_row(name, *(f"{sheet['right']} of {sheet['n']} = {sheet['accuracy']:.2f}" for sheet in sheets))
+    return table
+
+
+def better(rows: Iterable[Answer]) -> Table:
+    table = _table("Never corrected", "the base", "retrained")
+    for row in rows:
+        pair = Text(short(row["premise"])) + Text(f"\n→ {row['hypothesis']}", style="dim")
+        table.add_row(pair, label(row["before"]), label(row["after"]))
+    return table
+
+
+def versions(rows: Iterable[Answer]) -> Table:
+    table = _table("Version", "samples", "recipe", "passed the gate", "names")
+    for row in rows:
+        names = ", ".join(row["aliases"]) or "-"
+        table.add_row(str(row["version"]), str(row["samples"]), row["recipe_name"], _met(row["gate"]["passed"]), names)
+    return table
+
+
+def _met(is_met: bool) -> Text:
+    return Text("yes", style="green") if is_met else Text("no", style="red")
+
+
 def _table(first: str, *others: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold", padding=(0, 1))
     table.add_column(first, ratio=1)

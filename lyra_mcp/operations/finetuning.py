@@ -19,6 +19,7 @@ from lyra_mcp.storage.database import Transaction
 from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
 
 POLL_S = 0.5
+LOG_BYTES_MAX = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     preflight = await services.jobs.preflight(
         Preflight(recipe=recipe, samples=data.reviewed, chars_mean=data.chars_mean, limits=_limits(services))
     )
-    obstacle = preflight.problem.message if preflight.problem else ""
+    obstacle = _too_few(services, data) or (preflight.problem.message if preflight.problem else "")
     if under_way:
         obstacle = _says_under_way(under_way)
     return Plan(data, triggers, recipe_name, recipe, preflight, obstacle)
@@ -149,10 +150,7 @@ async def watch(services: Services, job_id: str) -> WatchedJob:
     """Raises NotFound."""
     await reconcile(services)
     async with services.database.transaction() as tx:
-        job = await jobs.find_job(tx, job_id)
-        if job is None:
-            raise NotFound(f"no job {job_id!r}; finetune_status() lists jobs")
-        return await _watched(services, tx, job)
+        return await _watched(services, tx, await _find_job(tx, job_id))
 
 
 async def watch_all(services: Services, *, limit: int) -> list[WatchedJob]:
@@ -174,6 +172,18 @@ async def wait(
         if watched.job.state not in UNDER_WAY or monotonic() >= end:
             return watched
         await anyio.sleep(min(POLL_S, max(0.0, end - monotonic())))
+
+
+async def read_log(services: Services, job_id: str) -> str:
+    """The last `LOG_BYTES_MAX` of what a training wrote, for people. Raises NotFound."""
+    await _known(services, job_id)
+    return job_folders.read_log_tail(services.settings.jobs_root, job_id, bytes_max=LOG_BYTES_MAX)
+
+
+async def read_page(services: Services, job_id: str) -> str:
+    """A finished training's report, for people. Raises NotFound."""
+    await _known(services, job_id)
+    return job_folders.read_page(services.settings.jobs_root, job_id)
 
 
 async def read_current_triggers(services: Services) -> Triggers:
@@ -208,16 +218,35 @@ def _limits(services: Services) -> Limits:
 
 
 def _refuse_obstacles(services: Services, planned: Plan, *, force: bool) -> None:
-    needed = services.settings.training_samples_min
-    if planned.data.reviewed < needed:
-        raise TooFewReviews(
-            f"{planned.data.reviewed} reviews by people can be trained on, and at least {needed} are needed;"
-            " review_queue() offers edges"
-        )
+    if too_few := _too_few(services, planned.data):
+        raise TooFewReviews(too_few)
     if planned.obstacle:
         raise Conflict(planned.obstacle)
     if not planned.triggers.ready and not force:
         raise Conflict("the triggers are not all met; finetune_status() shows them, force=true trains anyway")
+
+
+def _too_few(services: Services, data: TrainingData) -> str:
+    """Why there is not enough to train on; empty when there is."""
+    needed = services.settings.training_samples_min
+    if data.reviewed >= needed:
+        return ""
+    return (
+        f"{data.reviewed} reviews by people can be trained on, and at least {needed} are needed;"
+        " review_queue() offers edges"
+    )
+
+
+async def _known(services: Services, job_id: str) -> Job:
+    async with services.database.transaction() as tx:
+        return await _find_job(tx, job_id)
+
+
+async def _find_job(tx: Transaction, job_id: str) -> Job:
+    job = await jobs.find_job(tx, job_id)
+    if job is None:
+        raise NotFound(f"no job {job_id!r}; finetune_status() lists jobs")
+    return job
 
 
 async def _refuse_second(tx: Transaction) -> None:

@@ -80,7 +80,9 @@ async def finetune(
     action: ActionName,
     answer: Annotated[ElicitationResult[Confirmation], Resolve(ask)],
     kind: JobKind = "nli_lora",
-    recipe: Annotated[str | None, Field(description="default, or seed (the design document's)")] = None,
+    recipe: Annotated[
+        str | None, Field(description="default, small (about a hundred samples), or seed (the design document's)")
+    ] = None,
     job_id: Annotated[str | None, Field(description="for cancel and resume")] = None,
     confirm: Annotated[bool, Field(description="true when the person has agreed")] = False,
     force: Annotated[bool, Field(description="start although the triggers are not all met")] = False,

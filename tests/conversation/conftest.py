@@ -111,6 +111,12 @@ def wait_until(is_true: Callable[[], bool], *, timeout_s: float) -> None:
         time.sleep(POLL_S)  # the fact lies in another process, which sends no event
 
 
+@pytest.fixture(name="waiting")
+def _waiting() -> Callable[..., None]:
+    """Wait until something is true, and fail when that takes too long."""
+    return wait_until
+
+
 @contextlib.contextmanager
 def open_house(parent: Path, **settings: Any) -> Iterator[House]:
     """A house whose workers leave soon after its last server; one that stays is an error, and is ended."""

@@ -1,21 +1,25 @@
-"""`lyra-mcp models`, folders of tiny models, and a hub on the loopback that speaks the real client's protocol."""
+"""Tiny models, `lyra-mcp models`, and a hub on the loopback that speaks the real client's protocol."""
 
 import asyncio
 import hashlib
 import json
 import os
+import string
 import struct
 import sys
 import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
 NAME = "somebody/tiny-nli"
 COMMIT = "a" * 40
-#: Only the standard library writes it, so that no test here loads a model library.
+#: Written byte by byte: what the command reads must not depend on the library that the worker writes with.
 HEADER = {"classifier.weight": {"dtype": "F32", "shape": [3, 40_000], "data_offsets": [0, 480_000]}}
 CONFIG = {
     "model_type": "bert",
@@ -194,3 +198,30 @@ def _write_model():
         return folder
 
     return write
+
+
+@pytest.fixture(name="tiny_model", scope="session")
+def _tiny_model(tmp_path_factory) -> Path:
+    """A BERT of one layer with random weights."""
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(5)
+    names = ("contradiction", "entailment", "neutral")
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces += [prefix + letter for prefix in ("", "##") for letter in string.ascii_lowercase + string.digits + ".,"]
+    model = BertForSequenceClassification(
+        BertConfig(
+            vocab_size=len(pieces),
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=512,
+            initializer_range=0.3,
+            id2label=dict(enumerate(names)),
+            label2id={name: number for number, name in enumerate(names)},
+        )
+    )
+    model.save_pretrained(folder)
+    tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, model_max_length=512)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from lyra_mcp.domain.evidence import Edge
-from lyra_mcp.operations import claims, feedback, judging
+from lyra_mcp.operations import adapters, claims, feedback, finetuning, judging
 from lyra_mcp.operations.claims import NewFragment, ScoredClaim
 from lyra_mcp.operations.feedback import Action, Feedback
+from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.operations.services import Services
 from schema.wire import Pair
 
@@ -90,3 +91,59 @@ class Lyra:
 @pytest.fixture
 def lyra(services) -> Lyra:
     return Lyra(services)
+
+
+@pytest.fixture
+async def ready(lyra):
+    """Ten corrections: enough for every trigger and for a training."""
+    await lyra.review(corrected=10)
+
+
+@pytest.fixture
+def start(services):
+    async def start(services=services, *, force=False):
+        return await finetuning.start(services, recipe_name="seed", force=force)
+
+    return start
+
+
+@pytest.fixture
+def state(services):
+    async def state(job):
+        watched = await finetuning.watch(services, job.job_id)
+        return watched.job.state, watched.job.problem
+
+    return state
+
+
+@pytest.fixture
+async def train(lyra, services, machine):
+    """Make the next version; returns its job's id, which is also its adapter's path."""
+    await lyra.review(corrected=10)
+
+    async def train(**scores):
+        job = await finetuning.start(services, recipe_name="seed", force=True)
+        machine.finish(job.job_id, **scores)
+        await reconcile(services)
+        return job.job_id
+
+    return train
+
+
+@pytest.fixture
+def activate(services):
+    async def activate(number, *, force=False, reason=None):
+        return await adapters.activate(services, number, reason=reason, force=force)
+
+    return activate
+
+
+@pytest.fixture
+def serving(services):
+    """The version that serves by the registry, and the adapter that answers."""
+
+    async def serving():
+        now = await adapters.read_serving(services)
+        return now.version, now.adapter
+
+    return serving

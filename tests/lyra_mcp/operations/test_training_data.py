@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from lyra_mcp.operations import feedback, finetuning
+from lyra_mcp.operations import calibration, feedback, finetuning
 from lyra_mcp.operations.training_data import collect
 from lyra_mcp.storage import job_folders
 from schema.jobs import Sample
@@ -68,6 +68,16 @@ async def test_at_most_two_confirmed_reviews_for_each_correction_and_always_the_
     assert data.counts == {"correction": 2, "confirmed": 4}
     assert data.excluded == {"confirmed beyond two for each correction": 3}
     assert (await collected()).samples == data.samples
+
+
+async def test_one_review_feeds_both_the_training_and_the_metrics(lyra, services, collected):
+    await lyra.review(corrected=1)
+    before = (await collected()).counts, (await calibration.evaluate(services, adapter=None, since=None)).all_reviews
+    await lyra.review(corrected=1, confirmed=1)
+    after = (await collected()).counts, (await calibration.evaluate(services, adapter=None, since=None)).all_reviews
+
+    assert (before[0], before[1].n) == ({"correction": 1}, 1)
+    assert (after[0], after[1].n) == ({"correction": 2, "confirmed": 1}, 3)
 
 
 async def test_every_sample_carries_what_the_split_needs(lyra, collected):

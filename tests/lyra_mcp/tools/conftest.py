@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
+from mcp.types import ElicitResult
 
 from lyra_mcp.app import build_server
 
@@ -34,6 +35,19 @@ class Agent:
     async def add_edge(self, text: str = "it is so") -> str:
         return (await self.add(text))["edges"][0]["edge_id"]
 
+    async def correct(self, count: int = 10) -> None:
+        """A person's corrections, each of a premise of its own."""
+        added = await self.add(*[f"text number {number}" for number in range(count)])
+        for edge in added["edges"]:
+            await self.call("feedback", action="edge_correct", edge_id=edge["edge_id"], correct_label="refutes")
+
+    async def train(self, machine: Any, **scores: Any) -> dict[str, Any]:
+        """A version, whatever its gate says; returns its job."""
+        job_id = (await self.call("finetune", action="start", confirm=True, force=True))["job_id"]
+        machine.finish(job_id, **scores)
+        [job] = (await self.call("finetune_status", job_id=job_id))["jobs"]
+        return job
+
 
 @pytest.fixture(params=["auto", "legacy"])
 def era(request) -> str:
@@ -49,3 +63,22 @@ def connect(settings, build_services, era):
             yield Agent(client)
 
     return connected
+
+
+@pytest.fixture
+def questions():
+    return []
+
+
+@pytest.fixture
+def person(questions):
+    """A client that shows the person a form, and a person who gives one answer."""
+
+    def answering(action, content=None):
+        async def answer(_context, asked):
+            questions.append(asked.message)
+            return ElicitResult(action=action, content=content)
+
+        return {"elicitation_callback": answer}
+
+    return answering

@@ -1,26 +1,6 @@
 """Going back to an earlier calibration asks the person, in whatever way the client can."""
 
 import pytest
-from mcp.types import ElicitResult
-
-
-@pytest.fixture
-def questions():
-    return []
-
-
-@pytest.fixture
-def person(questions):
-    """A client that shows the person a form, and a person who gives one answer."""
-
-    def answering(action, content=None):
-        async def answer(_context, asked):
-            questions.append(asked.message)
-            return ElicitResult(action=action, content=content)
-
-        return {"elicitation_callback": answer}
-
-    return answering
 
 
 async def fitted(agent):

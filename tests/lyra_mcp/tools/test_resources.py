@@ -6,6 +6,11 @@ import pytest
 from mcp import MCPError
 
 
+@pytest.fixture
+def settings(settings):
+    return settings.model_copy(update={"training_samples_min": 10})
+
+
 async def read(agent, uri):
     [content] = (await agent.client.read_resource(uri)).contents
     return content
@@ -36,12 +41,32 @@ async def test_a_report_and_its_diagram_are_read_by_the_id_of_the_evaluation(con
     assert (diagram.mime_type, diagram.text[:4]) == ("image/svg+xml", "<svg")
 
 
+async def test_a_trainings_log_and_page_are_read_by_its_id(connect, machine, settings):
+    async with connect() as agent:
+        await agent.correct()
+        job_id = (await agent.call("finetune", action="start", confirm=True, force=True))["job_id"]
+        before = await read(agent, f"job://{job_id}/log")
+        with pytest.raises(MCPError, match="has no report yet; finetune_status"):
+            await read(agent, f"report://{job_id}/training.html")
+        machine.finish(job_id)
+        (settings.jobs_root / job_id / "log").write_text("a line of a log\n" * 5_000, encoding="utf-8")
+        log = await read(agent, f"job://{job_id}/log")
+        page = await read(agent, f"report://{job_id}/training.html")
+
+    assert (before.mime_type, before.text) == ("text/plain", "")
+    assert set(log.text.splitlines()) == {"a line of a log"}
+    assert 16_000 < len(log.text) <= 16_384
+    assert (page.mime_type, page.text) == ("text/html", "<!doctype html><title>Training</title>")
+
+
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
         ("claim://claim_x", r"no claim 'claim_x'; get_claims\(\) lists claims"),
         ("report://eval_x", r"no evaluation 'eval_x'; calibration_metrics\(action='get_evaluations'\)"),
         ("report://eval_x/reliability.svg", "no evaluation 'eval_x'"),
+        ("job://job_x/log", r"no job 'job_x'; finetune_status\(\) lists jobs"),
+        ("report://job_x/training.html", r"no job 'job_x'; finetune_status\(\) lists jobs"),
         ("nonsense://x", "nonsense"),
     ],
 )
@@ -57,8 +82,10 @@ async def test_the_templates_are_listed(connect):
 
     assert sorted(template.uri_template for template in templates) == [
         "claim://{claim_id}",
+        "job://{job_id}/log",
         "report://{evaluation_id}",
         "report://{evaluation_id}/reliability.svg",
+        "report://{job_id}/training.html",
     ]
 
 
