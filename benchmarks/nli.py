@@ -11,7 +11,8 @@ model's own temperature (1 for a folder, which brings none).
 import argparse
 import json
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ml_worker.evaluation.labelled_pairs import (
     by_source,
     cpu_has_bfloat16,
     judge_pairs,
+    majority_share,
     read_pairs,
     sum_up_by_source,
 )
@@ -40,6 +42,15 @@ SETS = ("dev", "scifact", "ja_dev")
 #: Reading it is no use, and every model tokenizes it.
 NO_PREMISE = "."
 WORDS_TRAINING_PAIRS = 40_000
+NEGATION = re.compile(r"\b(?:no|not|never|none|nobody|nothing|neither|nor|without|cannot|\w*n['’]t)\b", re.IGNORECASE)
+LONG_WORDS = 60
+#: What such models are known to be weak at.
+SLICES: dict[str, Callable[[LabelledPair], bool]] = {
+    "negation in the hypothesis": lambda pair: bool(NEGATION.search(pair.hypothesis)),
+    "a number in the hypothesis": lambda pair: bool(re.search(r"\d", pair.hypothesis)),
+    f"premise of {LONG_WORDS} words or more": lambda pair: len(pair.premise.split()) >= LONG_WORDS,
+    "none of these": lambda pair: not any(inside(pair) for inside in list(SLICES.values())[:-1]),
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -78,6 +89,18 @@ def words_of_hypotheses(data: Path, pairs: Sequence[LabelledPair], seed: int) ->
     return [bool(label == pair.label) for label, pair in zip(found, pairs, strict=True)]
 
 
+def accuracy_of_slices(pairs: Sequence[LabelledPair], columns: Sequence[int]) -> dict[str, dict[str, float | int]]:
+    """Accuracy where a pair has a property; `majority` is that of the slice."""
+    rows: dict[str, dict[str, float | int]] = {}
+    for name, inside in SLICES.items():
+        chosen = [i for i, pair in enumerate(pairs) if inside(pair)]
+        if chosen:
+            labels = [pairs[i].label for i in chosen]
+            right = sum(LABELS[columns[i]] == pairs[i].label for i in chosen)
+            rows[name] = {"n": len(chosen), "accuracy": right / len(chosen), "majority": majority_share(labels)}
+    return rows
+
+
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     read = [pair for name in options.sets for pair in read_pairs(options.data / f"nli/{name}.jsonl.gz", split="dev")]
     pairs = choose(read, options.limit, options.seed)
@@ -101,6 +124,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "arithmetic": "bfloat16 autocast" if options.bfloat16 else "float32",
         "pairs_per_s": judged.pairs_per_s,
         "sources": rows,
+        "slices": accuracy_of_slices(pairs, judged.logits.argmax(axis=1).tolist()),
     }
 
 
@@ -119,6 +143,10 @@ def show(outcome: dict[str, Any]) -> None:
         shares = [f"{100 * row[name]:.1f}" for name in columns]
         table.add_row(source, str(row["n"]), *shares, f"{row['nll_raw']:.3f}", f"{row['nll']:.3f}")
     Console(width=120).print(table)
+    slices = Table("all sources, where there is", "n", "accuracy", "majority")
+    for name, row in outcome["slices"].items():
+        slices.add_row(name, str(row["n"]), f"{100 * row['accuracy']:.1f}", f"{100 * row['majority']:.1f}")
+    Console(width=120).print(slices)
     print(
         f"temperature {outcome['temperature']:g}, {outcome['pairs_per_s']:.0f} pairs/s with {outcome['threads']} "
         f"threads in {outcome['arithmetic']}, fingerprint {outcome['fingerprint'][:12]}"

@@ -2,12 +2,14 @@
 
     python -m ml_worker.pull --name cross-encoder/nli-deberta-v3-small --root LYRA_HOME/models
 
-Prints JSON lines (`schema/pulled_models.py`). What an interrupted run has downloaded waits in a hidden folder beside
-the models and is continued by the next one.
+Prints JSON lines (`schema/pulled_models.py`). The client takes up a broken connection after the last piece (10 MB) that
+arrived. After an interrupted run its whole files wait in a hidden folder beside the models; the next run fetches the
+others.
 """
 
 import argparse
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -142,15 +144,36 @@ def pull(name: str, root: Path, revision: str | None = None) -> PullDone:
     folder, partial = root / folder_name(name), root / f".{folder_name(name)}.partial"
     if found := standing(folder, commit):
         return PullDone(folder=str(folder), model=found, downloaded=False)
-    partial.mkdir(mode=0o700, parents=True, exist_ok=True)
     total = sum(file.size_bytes for file in files)
-    if total > (free := shutil.disk_usage(partial).free):
-        raise PullRefused(f"{name} needs {total / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; make room")
-    with telling_progress(partial, total):
-        snapshot_download(name, revision=commit, local_dir=partial, allow_patterns=[file.name for file in files])
-    model = check(name, commit, files, partial)
-    finish(partial, folder, model)
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with alone(root):
+        partial.mkdir(mode=0o700, exist_ok=True)
+        for orphan in partial.rglob("*.incomplete"):  # of a killed run; the client never takes them up again
+            orphan.unlink()
+        if total > (free := shutil.disk_usage(partial).free):
+            raise PullRefused(f"{name} needs {total / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; make room")
+        with telling_progress(partial, total):
+            snapshot_download(name, revision=commit, local_dir=partial, allow_patterns=[file.name for file in files])
+        model = check(name, commit, files, partial)
+        finish(partial, folder, model)
     return PullDone(folder=str(folder), model=model, downloaded=True)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """Hold the folder of models; the kernel lets go of it when we die.
+
+    Raises:
+        PullRefused: another pull is under way.
+    """
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise PullRefused("another pull is under way; wait for its end and pull again") from error
+    finally:
+        os.close(descriptor)
 
 
 def check(name: str, commit: str, files: list[HubFile], partial: Path) -> PulledModel:

@@ -60,6 +60,7 @@ def test_every_make_target_exists():
 
 def test_every_command_exists():
     commands = {command.callback.__name__ for command in app.registered_commands}
+    commands |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"lyra-mcp ([a-z]+)", README)) == commands
 
 

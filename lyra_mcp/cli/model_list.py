@@ -36,7 +36,7 @@ KNOWN = (
         "Apache-2.0",
         "English",
         "MNLI mismatched 87.8",
-        "published by its authors",
+        "its authors",
     ),
     Known(
         "cross-encoder/nli-deberta-v3-small",
@@ -44,7 +44,7 @@ KNOWN = (
         "Apache-2.0",
         "English",
         "MNLI mismatched 87.6",
-        "published by its authors",
+        "its authors",
     ),
 )
 
@@ -128,7 +128,7 @@ def builtin_row(*, in_use: bool) -> Row:
         licence="Apache-2.0",
         languages="English",
         scores=written or None,
-        scores_source="measured by this project on development pairs" if written else None,
+        scores_source="this project, on development pairs" if written else None,
         in_use=in_use,
     )
 

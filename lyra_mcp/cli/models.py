@@ -19,7 +19,7 @@ from rich.table import Table
 from lyra_mcp.cli.configuration import read_settings, write_setting
 from lyra_mcp.cli.model_facts import BUILTIN, CONFIG, check_pulled, kind_of, read_builtin_facts, read_facts, read_json
 from lyra_mcp.cli.model_list import Row, find_model, is_model, list_models
-from lyra_mcp.errors import Invalid, LyraError, NotFound, Refused, Unavailable
+from lyra_mcp.errors import Invalid, LyraError, NotFound, Unavailable
 from lyra_mcp.worker_client.spawn import Command, check_installed
 from schema.pulled_models import NAME_PATTERN, PULL_LINE, PullDone, PullFailed, PullProgress
 
@@ -27,15 +27,9 @@ app = typer.Typer(help="List, inspect, fetch and choose NLI models.", no_args_is
 
 #: `-P`: as for the worker, modules of the current folder must not take the place of ours.
 PULLER = Command((sys.executable, "-P", "-m", "ml_worker.pull"), requires=("huggingface_hub", "safetensors"))
-WIDTH_MIN = 100
+WIDTH_MIN = 130
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
-
-class PullRefused(Refused):
-    """The pulling process said why it gave up."""
-
-    code = "E_PULL"
 
 
 @contextmanager
@@ -62,12 +56,15 @@ def list_(as_json: AsJson = False) -> None:
 
 
 def _table(rows: list[Row]) -> Table:
-    table = Table("", "model", "where", "size", "licence", "languages", "accuracy in %", box=None)
+    table = Table("", box=None)
+    table.add_column("model", no_wrap=True)
+    for heading in ("where", "size", "licence", "languages", "accuracy in %", "measured by"):
+        table.add_column(heading)
     for row in rows:
         size = "?" if row.size_bytes is None else f"{row.size_bytes / 1e6:.0f} MB"
-        scores = f"{row.scores} ({row.scores_source})" if row.scores else "not measured"
         mark = "*" if row.in_use else ""
-        table.add_row(mark, row.name, row.place, size, row.licence or "?", row.languages or "?", scores)
+        known = (row.licence or "?", row.languages or "?", row.scores or "not measured", row.scores_source or "")
+        table.add_row(mark, row.name, row.place, size, *known)
     table.caption = "* in use; models in `hub` are fetched by `lyra-mcp models pull NAME`"
     return table
 
@@ -110,7 +107,7 @@ def pull(
     revision: Annotated[str | None, typer.Option(help="A commit, branch or tag; default: the newest.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Download a model from the hub, check every byte, and keep it under LYRA_HOME; run again to continue."""
+    """Download a model from the hub, check every byte, and keep it under LYRA_HOME; run again after a break."""
     settings = read_settings()
     with _errors_in_words():
         if not re.fullmatch(NAME_PATTERN, name):
@@ -150,7 +147,7 @@ def _pull(name: str, root: Path, revision: str | None, *, quiet: bool) -> PullDo
     if isinstance(last, PullDone):
         return last
     if isinstance(last, PullFailed):
-        raise PullRefused(last.problem)
+        raise Unavailable(last.problem)
     raise Unavailable(f"the download ended without a word ({words[-300:] or 'killed'}); pull again")
 
 

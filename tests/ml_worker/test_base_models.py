@@ -1,7 +1,9 @@
 """Base models: labels by name, fingerprints, refusals, and the bytes of the shipped one."""
 
 import json
+import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,10 @@ from transformers import (
 
 from ml_worker import difference
 from ml_worker.base_models import BUILTIN_FOLDER, load_base, load_builtin, read_labels
-from ml_worker.encoder import TamperedFile, encoder_folder, verify_folder
+from ml_worker.encoder import TamperedFile, encoder_folder, sha256, verify_folder
 from ml_worker.errors import BaseRefused
 from ml_worker.nli import NliModel
+from schema.pulled_models import PULLED, PulledFile, PulledModel
 from schema.wire import Pair
 
 PAIRS = [
@@ -251,3 +254,21 @@ def test_packing_a_fine_tuned_folder_and_loading_it_gives_the_same_model(builtin
     assert packed.labels == builtin.labels
     for name, tensor in packed.model.state_dict().items():
         assert torch.allclose(tensor, trained[name], atol=2e-3), name
+
+
+def test_a_pulled_model_with_a_changed_byte_is_refused_at_load(tiny_folder, tmp_path):
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "pulled"))
+    names = [path.name for path in folder.iterdir()]
+    files = {
+        name: PulledFile(size_bytes=(folder / name).stat().st_size, sha256=sha256(folder / name)) for name in names
+    }
+    pulled = PulledModel(name="somebody/tiny", revision="a" * 40, pulled_at=datetime.now(UTC), files=files)
+    (folder / PULLED).write_text(pulled.model_dump_json())
+    assert load_base(str(folder)).fingerprint == load_base(str(tiny_folder)).fingerprint
+
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+
+    with pytest.raises(BaseRefused, match=r"model\.safetensors of somebody/tiny .* models pull somebody/tiny"):
+        load_base(str(folder))
