@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     #: Share of stored edges that the random audit covers at least.
     audit_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     #: Similarity in [-1, 1] from which another correction is shown as similar.
-    near_similarity_min: Annotated[float, Field(ge=-1, le=1)] = 0.9
+    near_similarity_min: Annotated[float, Field(ge=-1, le=1)] = 0.95
 
     #: When a retraining is worth proposing.
     trigger_corrections: Annotated[int, Field(ge=1)] = 100
@@ -85,8 +85,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the library passes it by name
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # likewise
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic-settings hands over all of them
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - likewise
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The file lies at home, so only the other two say where that is.
 

@@ -16,7 +16,6 @@ FUNCTION_LINES_MAX = 60
 
 #: Files that may be longer, and why.
 LONG_FILES: dict[str, str] = {
-    "ml_worker/training/nli_lora.py": "one run, readable from top to bottom",
     "tests/lyra_mcp/worker_client/test_process.py": "one life of a process, from spawn to exit",
     "tests/ml_worker/test_worker_process.py": "likewise",
 }

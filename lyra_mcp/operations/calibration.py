@@ -17,7 +17,7 @@ from lyra_mcp.domain.statistics import Report, Sample
 from lyra_mcp.domain.statistics import evaluate as measure
 from lyra_mcp.errors import Conflict, Invalid, NotFound, TooFewReviews
 from lyra_mcp.operations.services import Services, as_text
-from lyra_mcp.storage import calibrations, corrections, edges
+from lyra_mcp.storage import calibrations, corrections, edges, jobs
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import LABELS
 
@@ -75,6 +75,7 @@ async def evaluate(services: Services, *, adapter: str | None, since: str | None
         unreviewed = await edges.list_unreviewed_draws(
             tx, fingerprint=current.model.fingerprint, adapter=current.model.adapter
         )
+        trained = await jobs.find_trained_pairs(tx, current.model.adapter)
         [*before] = await calibrations.list_evaluations(tx, limit=1)
     samples = [_sample(review, temperature=current.temperature) for review in reviews]
     reviewed = [Reviewed(review.audit_draw, review.selected_by) for review in reviews]
@@ -87,9 +88,8 @@ async def evaluate(services: Services, *, adapter: str | None, since: str | None
     ]
     all_reviews = await anyio.to_thread.run_sync(_measure, samples)
     audit_sample = await anyio.to_thread.run_sync(_measure, audited) if audited else None
-    in_sample = sum(
-        bool(current.calibration and review.seq <= current.calibration.review_seq_max) for review in reviews
-    )
+    fitted_until = current.calibration.review_seq_max if current.calibration else 0
+    in_sample = sum(review.seq <= fitted_until or review.pair_digest in trained for review in reviews)
     evaluation = Evaluation(
         seq=0,
         evaluation_id=services.new_id("eval"),

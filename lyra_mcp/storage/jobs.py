@@ -90,6 +90,16 @@ async def find_used_reviews(tx: Transaction) -> frozenset[str]:
     return frozenset([row["review_id"] for row in await cursor.fetchall()])
 
 
+async def find_trained_pairs(tx: Transaction, adapter_path: str) -> frozenset[str]:
+    """Digests of the pairs an adapter learned from; its hold-out is not among them."""
+    cursor = await tx.execute(
+        "SELECT pair_digest FROM job_samples JOIN model_versions USING (job_id) JOIN nli_corrections USING (review_id)"
+        " WHERE adapter_path = ? AND part <> 'holdout'",
+        (adapter_path,),
+    )
+    return frozenset([row["pair_digest"] for row in await cursor.fetchall()])
+
+
 async def find_last_trained_at(tx: Transaction, kind: JobKind) -> str | None:
     """When the newest version of a kind was made."""
     cursor = await tx.execute("SELECT max(created_at) FROM model_versions WHERE kind = ?", (kind,))

@@ -113,7 +113,9 @@ class CalibrationAnswer(Answer):
     audit_sample: Metrics | None = Field(None, description="the random audit, weighted: the honest column")
     previous: Evaluation | None = None
     degraded_vs_previous: bool | None = None
-    in_sample: int | None = Field(None, description="reviews the serving calibration was fitted on")
+    in_sample: int | None = Field(
+        None, description="reviews that the calibration was fitted on, or the adapter trained on"
+    )
     holdout: int | None = None
     reviews_total: int | None = None
     corrections_total: int | None = None

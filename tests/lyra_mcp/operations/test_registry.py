@@ -3,7 +3,7 @@
 import pytest
 
 from lyra_mcp.errors import Conflict, NotFound
-from lyra_mcp.operations import adapters, finetuning
+from lyra_mcp.operations import adapters, calibration, finetuning
 
 
 @pytest.fixture
@@ -97,3 +97,22 @@ async def test_every_version_has_the_correction_rate_of_the_time_it_served(lyra,
     [view] = registry.versions
     assert (registry.base_reviewed, registry.base_corrected, view.reviewed, view.corrected) == (20, 10, 4, 1)
     assert (adapters.correction_rate((4, 1)), adapters.correction_rate((0, 0))) == (0.25, None)
+
+
+async def test_reviews_of_pairs_that_an_adapter_learned_from_are_in_sample(lyra, train, activate):
+    """The same texts from another source are another edge; what the adapter says of them it was taught."""
+    await train()
+    await activate(1, force=True)
+    taught = await lyra.sql(
+        "SELECT premise, hypothesis, part FROM job_samples JOIN nli_corrections USING (review_id) ORDER BY review_id"
+    )
+    for row in taught:
+        edge = await lyra.add_edge(row["hypothesis"], row["premise"], url="https://second.example.org/")
+        await lyra.correct(edge.edge_id, "refutes")
+    await lyra.review(confirmed=1)
+
+    measured = await calibration.evaluate(lyra.services, adapter=None, since=None)
+
+    held_out = sum(row["part"] == "holdout" for row in taught)
+    assert held_out > 0
+    assert (measured.in_sample, measured.holdout) == (len(taught) - held_out, held_out + 1)

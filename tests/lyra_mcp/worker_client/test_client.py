@@ -138,7 +138,7 @@ async def test_a_reply_that_takes_too_long_is_an_error(client):
     message = wire.JudgePairs(pairs=[pair("[hang]")])
 
     with pytest.raises(WorkerGone, match=r"did not answer within 0\.1 s; server_status"):
-        await client._ask("POST", "/nli", wire.JudgeReply, timeout_s=0.1, message=message)
+        await client.ask("POST", "/nli", wire.JudgeReply, timeout_s=0.1, message=message)
 
 
 async def test_forty_requests_at_once_are_all_answered(client):
