@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ml_worker.adapters import AdapterCache, load_adapter
 from ml_worker.base_models import load_base
@@ -45,6 +46,34 @@ def test_merged_logits_equal_those_of_peft_unmerged(model, tiny, adapters_root):
 
     assert torch.allclose(merged, unmerged, atol=1e-5)
     assert not torch.allclose(merged, judge(model, None), atol=0.1)
+
+
+class Operations(TorchDispatchMode):
+    """Every tensor operation, by name and shapes, in the order of the calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        shapes = [tuple(each.shape) for each in args if isinstance(each, torch.Tensor)]
+        self.seen.append((str(function), shapes))
+        return function(*args, **(kwargs or {}))
+
+
+def operations(model, adapter):
+    with Operations() as recorded:
+        judge(model, adapter)
+    return recorded.seen
+
+
+def test_judging_with_an_adapter_is_the_same_operations_on_the_same_shapes_as_without(model, tiny, adapters_root):
+    """A clock would be wrong on a busy machine; `benchmarks/training.py` has the times."""
+    alone = operations(model, None)
+
+    assert operations(model, load_adapter(tiny, adapters_root, "one")) == alone
+    layers = [module for module in tiny.model.modules() if isinstance(module, torch.nn.Linear)]
+    assert [name for name, _ in alone].count("aten.linear.default") == len(layers)
 
 
 def test_an_adapter_replaces_its_targets_and_its_head_and_nothing_else(tiny, adapters_root):
