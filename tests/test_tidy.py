@@ -16,7 +16,6 @@ FUNCTION_LINES_MAX = 60
 
 #: Files that may be longer, and why.
 LONG_FILES: dict[str, str] = {
-    "benchmarks/kills.py": "one campaign, from the first kill to the verdict",
     "tests/lyra_mcp/worker_client/test_process.py": "one life of a process, from spawn to exit",
     "tests/ml_worker/test_worker_process.py": "likewise",
 }
