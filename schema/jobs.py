@@ -60,9 +60,10 @@ NLI_LORA_RECIPES: dict[str, NliLoraRecipe] = {
         learning_rate=5e-4,
         epochs=6,
         patience=2,
-        rehearsal_weight=1.0,
+        rehearsal_weight=6.0,
         rehearsal_batch=8,
         rehearsal_pairs=1000,
+        strength=0.5,
     ),
     #: For about a hundred short pairs about something the base knows nothing of, as in the demonstration: so few
     #: batches that `default` ends before it has learned, hence more epochs, more patience and less rehearsal.
