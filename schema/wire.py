@@ -41,7 +41,7 @@ class Message(BaseModel):
 # Errors
 
 
-#: `warming`, `busy`, `gone`: try again; the others need another request.
+#: `warming`, `busy`: try again; the others need another request.
 ProblemCode = Literal[
     "invalid",
     "warming",
