@@ -432,4 +432,230 @@ BEGIN
     SELECT RAISE(ABORT, 'append-only');
 END;
 
-PRAGMA user_version = 4;
+
+-- Memory
+
+-- One row for each memory of any kind; what only one kind has stands in that kind's table.
+CREATE TABLE memories (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    memory_id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('conversation', 'fact', 'episode', 'workflow')),
+    -- What is searched and previewed: built from the parts, never rewritten by a model.
+    text TEXT NOT NULL CHECK (length(text) > 0),
+    text_digest TEXT NOT NULL,
+    topic TEXT,
+    -- Hidden from recall by a newer memory, and kept.
+    superseded_by TEXT REFERENCES memories (memory_id) ON DELETE SET NULL,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX memories_of_digest ON memories (text_digest);
+CREATE INDEX memories_of_kind ON memories (kind, seq);
+
+CREATE TABLE conversations (
+    memory_id TEXT PRIMARY KEY REFERENCES memories (memory_id) ON DELETE CASCADE,
+    -- JSON [{role, content}], as it was said.
+    messages TEXT NOT NULL,
+    response TEXT NOT NULL,
+    model TEXT,
+    rating INTEGER CHECK (rating BETWEEN 1 AND 5),
+    comment TEXT,
+    rated_at TEXT,
+    metadata TEXT NOT NULL DEFAULT '{}',
+    used_for_training INTEGER NOT NULL DEFAULT 0 CHECK (used_for_training IN (0, 1))
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX conversations_of_rating ON conversations (rating, rated_at) WHERE rating IS NOT NULL;
+
+CREATE TABLE rating_events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    memory_id TEXT NOT NULL REFERENCES memories (memory_id) ON DELETE CASCADE,
+    rating INTEGER NOT NULL CHECK (rating BETWEEN 1 AND 5),
+    comment TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX rating_events_of_memory ON rating_events (memory_id);
+
+CREATE TRIGGER rating_events_are_kept BEFORE UPDATE ON rating_events
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+-- The history of a fact is its rows; the one without `valid_until` holds.
+CREATE TABLE facts (
+    memory_id TEXT PRIMARY KEY REFERENCES memories (memory_id) ON DELETE CASCADE,
+    category TEXT NOT NULL,
+    key TEXT NOT NULL,
+    -- JSON, so that a number stays a number.
+    value TEXT NOT NULL,
+    confidence REAL NOT NULL CHECK (confidence BETWEEN 0 AND 1),
+    source TEXT,
+    valid_from TEXT NOT NULL,
+    valid_until TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX facts_that_hold ON facts (category, key) WHERE valid_until IS NULL;
+CREATE INDEX facts_of_key ON facts (category, key, valid_from);
+
+CREATE TABLE episodes (
+    memory_id TEXT PRIMARY KEY REFERENCES memories (memory_id) ON DELETE CASCADE,
+    event_type TEXT NOT NULL,
+    description TEXT NOT NULL,
+    context TEXT NOT NULL DEFAULT '{}'
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX episodes_of_type ON episodes (event_type);
+
+CREATE TABLE workflows (
+    memory_id TEXT PRIMARY KEY REFERENCES memories (memory_id) ON DELETE CASCADE,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    -- JSON [step], in order.
+    steps TEXT NOT NULL,
+    UNIQUE (name, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE workflow_uses (
+    name TEXT PRIMARY KEY,
+    use_count INTEGER NOT NULL CHECK (use_count >= 0)
+) STRICT, WITHOUT ROWID;
+
+-- Words of each memory; CJK as character bigrams. No second copy of the text is kept.
+CREATE VIRTUAL TABLE memory_words USING fts5(
+    words, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+);
+
+-- Vectors follow in the background; a memory without a row of the serving encoder waits for it.
+CREATE TABLE memory_vectors (
+    fingerprint TEXT NOT NULL,
+    memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
+    -- One bit for each dimension: the first pass reads only these.
+    bits BLOB NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (fingerprint, memory_seq)
+) STRICT;
+
+
+-- Personalization
+
+-- What the person said explicitly, as a history; the newest event of a key holds, `reset` means none.
+CREATE TABLE preference_events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL,
+    -- JSON; NULL: back to what was learned.
+    value TEXT,
+    change TEXT NOT NULL CHECK (change IN ('set', 'reset', 'undo')),
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX preference_events_of_key ON preference_events (key, seq);
+
+CREATE TRIGGER preference_events_are_kept BEFORE UPDATE ON preference_events
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+-- One observation about one dimension: a rating credited to the setting in force, or a hint in the words.
+CREATE TABLE preference_evidence (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL,
+    value TEXT NOT NULL,
+    -- Above zero speaks for the value, below zero against it.
+    weight REAL NOT NULL,
+    origin TEXT NOT NULL CHECK (origin IN ('rating', 'hint')),
+    -- The conversation it was seen in; the evidence goes with it.
+    memory_id TEXT REFERENCES memories (memory_id) ON DELETE CASCADE,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX preference_evidence_of_key ON preference_evidence (key);
+CREATE INDEX preference_evidence_of_memory ON preference_evidence (memory_id);
+
+CREATE TABLE intent_examples (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    example_id TEXT NOT NULL UNIQUE,
+    text TEXT NOT NULL CHECK (length(text) > 0),
+    intent TEXT NOT NULL,
+    -- The answer that was given, kept as a template when it was rated well.
+    response TEXT,
+    rating INTEGER CHECK (rating BETWEEN 1 AND 5),
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX intent_examples_of_intent ON intent_examples (intent);
+
+-- Trained classifiers: only added, the newest of the serving encoder predicts.
+CREATE TABLE intent_models (
+    version INTEGER PRIMARY KEY AUTOINCREMENT,
+    fingerprint TEXT NOT NULL,
+    -- JSON: labels, temperature, threshold, metrics.
+    facts TEXT NOT NULL,
+    -- safetensors: weight (classes, D) and bias (classes,) float32.
+    weights BLOB NOT NULL,
+    examples INTEGER NOT NULL CHECK (examples > 0),
+    created_at TEXT NOT NULL
+) STRICT;
+
+
+-- Trust
+
+-- The newest event of a purpose (and provider) holds.
+CREATE TABLE consent_events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    purpose TEXT NOT NULL CHECK (purpose IN ('store', 'learn_locally', 'send', 'federate')),
+    -- Who it would be sent to; empty for the purposes that stay here.
+    provider TEXT NOT NULL DEFAULT '',
+    granted INTEGER NOT NULL CHECK (granted IN (0, 1)),
+    reason TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX consent_events_of_purpose ON consent_events (purpose, provider, seq);
+
+CREATE TRIGGER consent_events_are_kept BEFORE UPDATE ON consent_events
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+CREATE TRIGGER consent_events_stay BEFORE DELETE ON consent_events
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+-- Ids and counts, no texts; each row's mac covers the one before it, and the head is also kept outside.
+CREATE TABLE audit_log (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    event TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    -- JSON of ids and counts.
+    detail TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    mac TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER audit_log_is_kept BEFORE UPDATE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+CREATE TRIGGER audit_log_stays BEFORE DELETE ON audit_log
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+-- The person's own patterns of what is private, run through a linear-time engine.
+CREATE TABLE privacy_patterns (
+    name TEXT PRIMARY KEY,
+    pattern TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- How long memories are kept; no row: for ever.
+CREATE TABLE retention_rules (
+    memory_kind TEXT PRIMARY KEY,
+    days INTEGER NOT NULL CHECK (days >= 1),
+    created_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 7;

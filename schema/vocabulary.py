@@ -83,3 +83,23 @@ ALIASES: tuple[Alias, ...] = get_args(Alias)
 
 AliasAction = Literal["activate", "rollback"]
 ALIAS_ACTIONS: tuple[AliasAction, ...] = get_args(AliasAction)
+
+# Memory
+
+MemoryKind = Literal["conversation", "fact", "episode", "workflow"]
+MEMORY_KINDS: tuple[MemoryKind, ...] = get_args(MemoryKind)
+
+# Personalization
+
+PreferenceChange = Literal["set", "reset", "undo"]
+PREFERENCE_CHANGES: tuple[PreferenceChange, ...] = get_args(PreferenceChange)
+
+#: Where a preference was learned from: a rating credited to the setting in force, or a hint in the words.
+EvidenceOrigin = Literal["rating", "hint"]
+EVIDENCE_ORIGINS: tuple[EvidenceOrigin, ...] = get_args(EvidenceOrigin)
+
+# Trust
+
+#: What a person can agree to. `send`: to one named provider.
+Purpose = Literal["store", "learn_locally", "send", "federate"]
+PURPOSES: tuple[Purpose, ...] = get_args(Purpose)

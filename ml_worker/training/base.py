@@ -40,6 +40,8 @@ def arguments() -> argparse.Namespace:
     # data
     parser.add_argument("--data", type=Path, required=True, help="training pairs, gzipped JSON lines")
     parser.add_argument("--dev", type=Path, required=True, help="development pairs, gzipped JSON lines")
+    parser.add_argument("--repeat", nargs="*", default=[], metavar="SOURCE", help="sources met twice in every epoch")
+    parser.add_argument("--start", type=Path, help="go on from these weights (an earlier run's `final` folder)")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and the final weights")
     # optimisation
     parser.add_argument("--epochs", type=int, default=4)
@@ -108,10 +110,15 @@ def main() -> None:  # noqa: C901, PLR0915  # one run, readable from top to bott
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
 
-    folder = encoder_folder()
+    folder = options.start or encoder_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
-    model = BertForSequenceClassification.from_pretrained(folder, num_labels=len(LABELS), **names)
+    # Drawing dropout masks costs a CPU as much as the whole rest of the step, and a model this small underfits
+    # in these few epochs; only the cheap one before the head stays. Eager attention is the faster one without it.
+    fast = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.1}
+    model = BertForSequenceClassification.from_pretrained(
+        folder, num_labels=len(LABELS), attn_implementation="eager", **fast, **names
+    )
     for frozen in (model.bert.embeddings.word_embeddings, model.bert.embeddings.position_embeddings):
         frozen.requires_grad_(False)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -125,6 +132,7 @@ def main() -> None:  # noqa: C901, PLR0915  # one run, readable from top to bott
     average = {name: p.detach().clone() for name, p in trained.items()}
 
     rows = read_pairs(options.data, EXCLUDED_SOURCES)
+    rows += [row for row in rows if row["source"] in options.repeat]
     lengths = [len(row["premise"]) + len(row["hypothesis"]) for row in rows]
     steps = options.epochs * math.ceil(len(rows) / options.batch)
     warmup = max(1, round(options.warmup_share * steps))

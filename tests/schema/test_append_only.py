@@ -15,6 +15,10 @@ APPEND_ONLY = [
     "calibration_evaluations",
     "job_events",
     "alias_events",
+    "rating_events",
+    "preference_events",
+    "consent_events",
+    "audit_log",
 ]
 PREDICTION = [
     "predicted_label",
@@ -36,7 +40,11 @@ def connection():
     opened = sqlite.connect(":memory:", isolation_level=None)
     opened.executescript((files("schema") / "schema.sql").read_text(encoding="utf-8"))
     opened.execute("PRAGMA ignore_check_constraints = ON")
-    tables = [name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+    tables = [
+        name
+        for name, kind in opened.execute("SELECT name, type FROM pragma_table_list WHERE schema = 'main'").fetchall()
+        if kind == "table"  # not the index of words, whose own tables keep what they like
+    ]
     for table in tables:
         if not table.startswith("sqlite_"):
             kinds = [kind for _, _, kind, *_ in opened.execute(f"PRAGMA table_info({table})").fetchall()]

@@ -85,6 +85,10 @@ WORDS_OF_COLUMN = [
     ("state", vocabulary.JOB_STATES),
     ("part", vocabulary.SPLIT_PARTS),
     ("alias", vocabulary.ALIASES),
+    ("kind", vocabulary.MEMORY_KINDS),
+    ("change", vocabulary.PREFERENCE_CHANGES),
+    ("origin", vocabulary.EVIDENCE_ORIGINS),
+    ("purpose", vocabulary.PURPOSES),
 ]
 #: Words that no column stores.
 NOT_STORED = {"WORKER_STATES", "RUN_STATES", "SAMPLE_SOURCES"}
