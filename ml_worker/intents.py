@@ -131,7 +131,8 @@ def regress(vectors: Floats, codes: Codes) -> tuple[Floats, Floats]:
         # Weights a little short of the optimum classify as well; the scores are measured, not assumed.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(vectors, codes)
-    weight, bias = model.coef_.astype(np.float32), model.intercept_.astype(np.float32)
+    # By rows: scikit-learn keeps columns, and safetensors writes memory as it lies.
+    weight, bias = np.ascontiguousarray(model.coef_, dtype=np.float32), model.intercept_.astype(np.float32)
     if len(weight) == 1:  # of two intents only the second has weights; softmax of halves is the same sigmoid
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     return weight, bias

@@ -90,10 +90,11 @@ def advice(counts: Mapping[str, int], recalls: Mapping[str, float] | None = None
     few = {intent: count for intent, count in counts.items() if count < EXAMPLES_OF_EACH_ADVISED}
     if few:
         found.append(f"{EXAMPLES_OF_EACH_ADVISED} examples of an intent are advised; fewer have {_named(few)}")
-    if weak := [intent for intent, recall in sorted((recalls or {}).items(), key=_by_value) if recall < 0.5]:
+    weak = [intent for intent, recall in sorted((recalls or {}).items(), key=_by_value) if recall < RECALL_WEAK]
+    if weak:
         missed = ", ".join(weak[:NAMED_MAX])
         found.append(
-            f"missed more often than found: {missed}; add examples in other words, or join intents that mean the same"
+            f"missed more often than found: {missed}; add examples in other words, or join what means the same"
         )
     return found
 

@@ -7,8 +7,6 @@ from lyra_mcp.storage.database import Row, Transaction, first_value
 from schema.wire import IntentFacts
 
 _COLUMNS = "seq, example_id, text, text_digest, intent, response, rating, created_at"
-#: The newest example of each text.
-_CURRENT = "seq IN (SELECT max(seq) FROM intent_examples GROUP BY text_digest)"
 
 
 def _example(row: Row) -> Example:
@@ -42,9 +40,10 @@ async def find_newest_of_text(tx: Transaction, text_digest: str) -> Example | No
 
 
 async def count_by_intent(tx: Transaction) -> dict[str, int]:
-    """How many texts mean each intent, by their newest examples."""
+    """How many texts mean each intent, by the newest example of each text."""
     cursor = await tx.execute(
-        f"SELECT intent, count(*) FROM intent_examples WHERE {_CURRENT} GROUP BY intent ORDER BY intent"  # noqa: S608 - own words
+        "SELECT intent, count(*) FROM intent_examples"
+        " WHERE seq IN (SELECT max(seq) FROM intent_examples GROUP BY text_digest) GROUP BY intent ORDER BY intent"
     )
     return {row[0]: row[1] for row in await cursor.fetchall()}
 
@@ -92,7 +91,8 @@ async def list_current_vectors(tx: Transaction, fingerprint: str) -> list[tuple[
     """(seq, intent, vector) of the newest example of each text, in the order they came."""
     cursor = await tx.execute(
         "SELECT e.seq, e.intent, v.vector FROM intent_examples e JOIN intent_vectors v USING (example_id)"
-        f" WHERE v.fingerprint = ? AND e.{_CURRENT} ORDER BY e.seq",
+        " WHERE v.fingerprint = ? AND e.seq IN (SELECT max(seq) FROM intent_examples GROUP BY text_digest)"
+        " ORDER BY e.seq",
         (fingerprint,),
     )
     return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
