@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = [
-    json.loads(line) for line in (Path(__file__).parents[1] / "intent_examples.jsonl").read_text().splitlines()
-]
+EXAMPLES = [json.loads(line) for line in (Path(__file__).parents[1] / "intent_examples.jsonl").read_text().splitlines()]
 UNKNOWN = [
     "What is the boiling point of tungsten?",
     "My left knee hurts when I climb stairs",
