@@ -133,9 +133,11 @@ def regress(vectors: Floats, codes: Codes) -> tuple[Floats, Floats]:
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(vectors, codes)
     # By rows: scikit-learn keeps columns, and safetensors writes memory as it lies.
-    weight, bias = np.ascontiguousarray(model.coef_, dtype=np.float32), model.intercept_.astype(np.float32)
+    weight: Floats = np.ascontiguousarray(model.coef_, dtype=np.float32)
+    bias: Floats = np.asarray(model.intercept_, dtype=np.float32)
     if len(weight) == 1:  # of two intents only the second has weights; softmax of halves is the same sigmoid
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        half, middle = weight / np.float32(2), bias / np.float32(2)
+        weight, bias = np.concatenate([-half, half]), np.concatenate([-middle, middle])
     return weight, bias
 
 
