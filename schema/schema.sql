@@ -532,6 +532,19 @@ CREATE TABLE workflow_uses (
     use_count INTEGER NOT NULL CHECK (use_count >= 0)
 ) STRICT, WITHOUT ROWID;
 
+-- What was forgotten, without its text.
+CREATE TABLE forget_events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    memory_id TEXT NOT NULL,
+    reason TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER forget_events_are_kept BEFORE UPDATE ON forget_events
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
 -- Words of each memory; CJK as character bigrams. No second copy of the text is kept.
 CREATE VIRTUAL TABLE memory_words USING fts5(
     words, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
