@@ -12,7 +12,7 @@ async def _vectors(lyra) -> list[int]:
 
 async def _until(is_true) -> None:
     async with asyncio.timeout(5):
-        while not await is_true():
+        while not await is_true():  # noqa: ASYNC110 - the state lies in the database
             await asyncio.sleep(0.01)
 
 
