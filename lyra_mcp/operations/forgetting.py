@@ -32,6 +32,8 @@ async def forget(lyra: Services, memory_ids: Sequence[str], *, reason: str | Non
         restored = [one for one in dict.fromkeys(hidden) if one not in gone and await _restore(tx, one)]
         await memory_writes.delete_uses_without_workflow(tx)
         await memory_writes.insert_forgotten(tx, gone, reason=reason, created_at=lyra.now())
+    if restored:
+        lyra.index.wake()
     return Forgotten(
         forgotten=tuple(gone),
         not_found=tuple(one for one in dict.fromkeys(memory_ids) if one not in gone),
