@@ -1,23 +1,13 @@
 """Private data in a text: find it, put tags in its place. What becomes of such a text is decided by the mode."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Literal
 
-from lyra_mcp.domain.detectors.addresses import find_ip_addresses
-from lyra_mcp.domain.detectors.announced_phones import find_announced_phone
-from lyra_mcp.domain.detectors.bank_accounts import find_ibans
-from lyra_mcp.domain.detectors.cards import find_cards, find_loose_card
-from lyra_mcp.domain.detectors.digit_runs import find_runs
-from lyra_mcp.domain.detectors.email import find_emails
-from lyra_mcp.domain.detectors.findings import Finding, Findings
+from lyra_mcp.domain.detectors.findings import Finding
 from lyra_mcp.domain.detectors.folding import fold
-from lyra_mcp.domain.detectors.identity import find_my_numbers, find_ssns
-from lyra_mcp.domain.detectors.phones import DIGITS_MIN, find_phones
-from lyra_mcp.domain.detectors.secrets import find_keys, find_private_keys
 from lyra_mcp.domain.detectors.user_patterns import UserPattern, find_own
 
 __all__ = ["TYPES", "Finding", "RedactionMode", "UserPattern", "find", "is_safe", "merge", "redact"]
@@ -39,8 +29,6 @@ TYPES = (
     "phone_intl",
 )
 _RANKS = {name: rank for rank, name in enumerate(TYPES)}
-_DIGIT = re.compile("[0-9]")
-
 #: What else could find private data in a text, such as names and addresses.
 Detector = Callable[[str], Iterable[Finding]]
 
@@ -51,8 +39,11 @@ def find(text: str, patterns: Sequence[UserPattern] = (), detectors: Sequence[De
     Raises:
         Invalid: a pattern does not compile.
     """
+    # Forty patterns to compile: the first text waits for them, not every start of the server.
+    from lyra_mcp.domain.detectors.built_in import find_built_in  # noqa: PLC0415 - see above
+
     folded = fold(text)
-    found = list(_find_built_in(folded))
+    found = list(find_built_in(folded))
     for pattern in patterns:
         found += find_own(pattern, text)
         if folded != text:
@@ -60,26 +51,6 @@ def find(text: str, patterns: Sequence[UserPattern] = (), detectors: Sequence[De
     for detector in detectors:
         found += detector(text)
     return merge(found)
-
-
-def _find_built_in(text: str) -> Findings:
-    yield from find_emails(text)
-    yield from find_private_keys(text)
-    if not _DIGIT.search(text):  # nothing below is without one, and most texts are
-        return
-    yield from find_keys(text)
-    yield from find_ip_addresses(text)
-    yield from find_ibans(text)
-    yield from find_ssns(text)
-    yield from find_my_numbers(text)
-    yield from find_cards(text)
-    phones = list(find_phones(text))
-    yield from phones
-    begun = {phone.start for phone in phones}
-    for start, end in find_runs(text, DIGITS_MIN):
-        yield from find_loose_card(text, start, end)
-        if start not in begun:
-            yield from find_announced_phone(text, start, end)
 
 
 def merge(found: Iterable[Finding]) -> tuple[Finding, ...]:

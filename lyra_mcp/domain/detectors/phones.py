@@ -14,9 +14,10 @@ _ENDS_MAX = 3
 _BEGIN = r"(?:(?<![0-9A-Za-z_$+])|(?<=tel)|(?<=fax)|(?<=phone))(?<![0-9][.-])"
 _END = r"(?![0-9A-WYZa-wyz_%]|[-.][0-9])"
 
-#: The written forms of each country; its numbering plan then decides.
+#: The written forms of each country; its numbering plan then decides. They look ahead only: a number that begins
+#: inside what turns out to be none is met as well.
 _WRITTEN = tuple(
-    (region, re.compile(_BEGIN + form + _END, re.ASCII | re.IGNORECASE))
+    (region, re.compile(f"{_BEGIN}(?=(?P<number>{form}){_END})", re.ASCII | re.IGNORECASE))
     for region, form in (
         ("US", r"(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"),
         ("JP", r"(?:\(0[0-9]{1,4}\) ?[0-9]{1,4}-[0-9]{3,4}|0[0-9]{1,4}[(-][0-9]{1,4}[)-][0-9]{3,4})"),
@@ -36,8 +37,8 @@ def find_phones(text: str) -> Findings:
         yield from _find_international(text)
     for region, form in _WRITTEN:
         for match in form.finditer(text):
-            if is_valid(match[0], region):
-                end = end_of_extension(text, match.end())
+            if is_valid(match["number"], region):
+                end = end_of_extension(text, match.end("number"))
                 yield Finding("phone_jp" if region == "JP" else "phone_intl", match.start(), end, 0.9)
 
 
@@ -58,8 +59,10 @@ def is_valid(number: str, region: str | None) -> bool:
 
 
 def _find_international(text: str) -> Findings:
-    for match in _INTERNATIONAL.finditer(text):
+    place = 0
+    while match := _INTERNATIONAL.search(text, place):
         end, confidence = _end_of_international(text, match)
+        place = end or match.start("number")  # the digits of what is none may begin the next
         if end is not None:
             digits = text[match.start("number") : end]
             start = match.start() + (text[match.start()] == "(" and ")" not in digits)
