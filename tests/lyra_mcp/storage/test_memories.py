@@ -27,9 +27,14 @@ async def ids(services):
 
 
 @pytest.fixture
-async def tx(services, ids):
-    async with services.database.transaction() as opened:
-        yield opened
+def ask(services, ids):
+    """Call a function of the storage in a transaction of its own."""
+
+    async def ask(function, *arguments, **named):
+        async with services.database.reading() as tx:
+            return await function(tx, *arguments, **named)
+
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -47,48 +52,48 @@ async def tx(services, ids):
         ({"limit": 0}, []),
     ],
 )
-async def test_memories_are_listed_by_what_they_are(tx, ids, asked, numbers):
-    listed = await memories.list_memories(tx, **asked)
+async def test_memories_are_listed_by_what_they_are(ask, ids, asked, numbers):
+    listed = await ask(memories.list_memories, **asked)
 
     assert [ids.index(memory.memory_id) for memory in listed] == numbers
 
 
-async def test_many_are_read_in_the_order_asked_for(tx, ids):
-    found = await memories.get_many(tx, [3, 99, 2, 1])
+async def test_many_are_read_in_the_order_asked_for(ask, ids):
+    found = await ask(memories.get_many, [3, 99, 2, 1])
 
     assert [(memory.seq, memory.memory_id, memory.rating) for memory in found] == [
         (3, ids[2], None),
         (2, ids[1], 4),
         (1, ids[0], None),
     ]
-    assert await memories.get_many(tx, []) == []
-    assert await memories.get(tx, ids[1]) == found[1]
-    assert await memories.get(tx, "mem_x") is None
+    assert await ask(memories.get_many, []) == []
+    assert await ask(memories.get, ids[1]) == found[1]
+    assert await ask(memories.get, "mem_x") is None
 
 
-async def test_episodes_come_by_type_newest_first(tx, ids):
-    meetings = await memories.episodes(tx, "meeting", 5)
+async def test_episodes_come_by_type_newest_first(ask, ids):
+    meetings = await ask(memories.episodes, "meeting", 5)
 
     assert [(one.memory_id, one.description, one.context) for one in meetings] == [
         (ids[7], "review", {}),
         (ids[0], "standup", {"attendees": ["Alice", "Bob"]}),
     ]
-    assert [one.memory_id for one in await memories.episodes(tx, "meeting", 1)] == [ids[7]]
-    assert len(await memories.episodes(tx)) == 3
-    assert await memories.episodes(tx, "wedding") == []
+    assert [one.memory_id for one in await ask(memories.episodes, "meeting", 1)] == [ids[7]]
+    assert len(await ask(memories.episodes)) == 3
+    assert await ask(memories.episodes, "wedding") == []
 
 
-async def test_conversations_come_newest_first_and_by_rating(tx, ids):
-    assert [one.memory_id for one in await memories.conversations(tx)] == [ids[6], ids[1]]
-    assert [one.memory_id for one in await memories.conversations(tx, min_rating=4)] == [ids[1]]
-    assert await memories.conversations(tx, min_rating=5, unused_only=True) == []
-    assert len(await memories.conversations(tx, unused_only=True, limit=1)) == 1
+async def test_conversations_come_newest_first_and_by_rating(ask, ids):
+    assert [one.memory_id for one in await ask(memories.conversations)] == [ids[6], ids[1]]
+    assert [one.memory_id for one in await ask(memories.conversations, min_rating=4)] == [ids[1]]
+    assert await ask(memories.conversations, min_rating=5, unused_only=True) == []
+    assert len(await ask(memories.conversations, unused_only=True, limit=1)) == 1
 
 
-async def test_the_three_memories_and_the_conversations_are_read_apart(tx, ids):
+async def test_the_three_memories_and_the_conversations_are_read_apart(ask, ids):
     """Facts, episodes and workflows each whole and alone: what an export writes."""
     apart = {
-        kind: [await memories.open_memory(tx, one) for one in await memories.list_memories(tx, kind=kind)]
+        kind: [await ask(memories.open_memory, one) for one in await ask(memories.list_memories, kind=kind)]
         for kind in ("fact", "episode", "workflow", "conversation")
     }
 
@@ -98,5 +103,5 @@ async def test_the_three_memories_and_the_conversations_are_read_apart(tx, ids):
         "workflow": ["Workflow"],
         "conversation": ["Conversation"] * 2,
     }
-    assert [fact.value for fact in await memories.facts(tx, "work", "role")] == ["doctor", "nurse"]
+    assert [fact.value for fact in await ask(memories.facts, "work", "role")] == ["doctor", "nurse"]
     assert apart["workflow"][0].steps == ["b", "a"]
