@@ -21,19 +21,22 @@ _WRITTEN = tuple(
     for region, form in (
         ("US", r"(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"),
         ("JP", r"(?:\(0[0-9]{1,4}\) ?[0-9]{1,4}-[0-9]{3,4}|0[0-9]{1,4}[(-][0-9]{1,4}[)-][0-9]{3,4})"),
+        ("JP", r"0[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{3,4}"),
         ("JP", r"(?:0[0-9]{1,3} [0-9]{2,4} [0-9]{4}|0[5789]0[0-9]{8})"),
         ("GB", r"(?:\(0[0-9]{2,4}\) ?|0[0-9]{2,4} )(?:[0-9]{3,4} [0-9]{3,4}|[0-9]{5,6})"),
+        ("FR", r"0[1-9](?:[ .][0-9]{2}){4}"),
+        ("DE", r"01[567][0-9]{1,2}[ /-][0-9]{7,8}"),
     )
 )
 #: A plus sign, or the prefix that stands for one in Europe and Asia, North America, Japan.
 _INTERNATIONAL = re.compile(
-    r"(?<![0-9A-Za-z_$+])(?:(?P<plus>\(?\+ ?)|(?:00|011|010)[ -]?)(?P<number>[1-9](?:[ .()/-]{0,3}[0-9]){7,16})"
+    r"(?<![0-9A-Za-z_$+])(?:(?P<plus>\(?\+ ?)|(?:00|011|010)[ -]?|wa\.me/)(?P<number>[1-9](?:[ .()/-]{0,3}[0-9]){7,16})"
 )
 _EXTENSION = re.compile(r"\s?(?:x|ext\.?|extension|内線)\s?[0-9]{1,6}(?![0-9])", re.ASCII | re.IGNORECASE)
 
 
 def find_phones(text: str) -> Findings:
-    if "+" in text or "0" in text:
+    if "+" in text or "0" in text or "wa.me/" in text:
         yield from _find_international(text)
     for region, form in _WRITTEN:
         for match in form.finditer(text):
