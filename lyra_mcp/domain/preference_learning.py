@@ -18,10 +18,10 @@ HALF_LIFE_DAYS = 90.0
 #: Observations of a key below which nothing is learned of it.
 EVIDENCE_MIN = 3
 #: Probability of being the best below which nothing is learned.
-CONFIDENCE_MIN = 0.8
+CONFIDENCE_MIN = 0.75
 #: Tosses of a coin that a rating counts as. Ratings of equal answers scatter by about a star, a fourth of what a coin
 #: does (variance 1/16 of the range against 1/4), so four would be right if they were independent; two is the half of
-#: it, and keeps what is learned from ratings without any pattern to about one in ten (docs/personalization.md).
+#: it, and ratings without any pattern then teach something in one of six cases (docs/personalization.md).
 RATING_TOSSES = 2.0
 #: A hint weighs a fourth of a rating of five: words are ambiguous, a rating is a decision.
 HINT_WEIGHT = 0.5

@@ -25,7 +25,7 @@ from lyra_mcp.errors import Invalid
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import preferences
 from lyra_mcp.storage.database import Transaction
-from lyra_mcp.storage.preferences import Conversation
+from lyra_mcp.storage.preferences import Interaction
 from schema.vocabulary import PreferenceChange
 
 #: Conversations that are named as evidence of a preference; the others are counted.
@@ -126,7 +126,7 @@ async def learn_from(services: Services, tx: Transaction, memory_id: str) -> Non
     """
     if not services.settings.auto_learn:
         return
-    conversation = await preferences.find_conversation(tx, memory_id)
+    conversation = await preferences.find_interaction(tx, memory_id)
     if conversation is None:
         return
     topic = _topic(conversation)
@@ -158,7 +158,7 @@ async def _record(
 async def _in_force(
     services: Services,
     tx: Transaction,
-    conversation: Conversation,
+    conversation: Interaction,
     topic: str | None,
     hints: Sequence[Mapping[str, str]],
 ) -> dict[str, str]:
@@ -186,7 +186,7 @@ def _stated(written: Any, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _topic(conversation: Conversation) -> str | None:
+def _topic(conversation: Interaction) -> str | None:
     written = conversation.topic or conversation.metadata.get("topic")
     try:
         return parse_topic(written) if isinstance(written, str) else None
@@ -194,7 +194,7 @@ def _topic(conversation: Conversation) -> str | None:
         return None  # a topic of many words is none that one can be an expert in
 
 
-def _hints(conversation: Conversation, topic: str | None) -> list[dict[str, str]]:
+def _hints(conversation: Interaction, topic: str | None) -> list[dict[str, str]]:
     """The wishes in each message the response answers: those since the last answer.
 
     An agent may hand over its whole history with every turn; earlier messages were read with their own turn.

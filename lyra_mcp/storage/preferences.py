@@ -16,8 +16,8 @@ EVER = "~"
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """The parts of a conversation that can teach something."""
+class Interaction:
+    """What a conversation can teach from: what was asked, in which settings, and how the answer was rated."""
 
     memory_id: str
     messages: list[dict[str, Any]]
@@ -65,7 +65,7 @@ async def replace_evidence(tx: Transaction, memory_id: str, evidence: Iterable[E
     )
 
 
-async def find_conversation(tx: Transaction, memory_id: str) -> Conversation | None:
+async def find_interaction(tx: Transaction, memory_id: str) -> Interaction | None:
     cursor = await tx.execute(
         "SELECT messages, metadata, topic, created_at, rating, rated_at"
         " FROM conversations JOIN memories USING (memory_id) WHERE memory_id = ?",
@@ -74,4 +74,4 @@ async def find_conversation(tx: Transaction, memory_id: str) -> Conversation | N
     row = await cursor.fetchone()
     if row is None:
         return None
-    return Conversation(memory_id, json.loads(row[0]), json.loads(row[1]), row[2], row[3], row[4], row[5])
+    return Interaction(memory_id, json.loads(row[0]), json.loads(row[1]), row[2], row[3], row[4], row[5])

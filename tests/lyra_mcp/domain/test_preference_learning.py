@@ -89,10 +89,13 @@ def test_an_observation_counts_half_after_the_half_life():
 
 
 def test_what_was_learned_fades_and_a_change_of_taste_wins():
-    old = [rated("casual", 5, days_ago=3 * HALF_LIFE_DAYS), rated("technical", 2, days_ago=3 * HALF_LIFE_DAYS)] * 6
+    def turns(liked, days_ago):
+        return [rated(style, 5 if style == liked else 2, days_ago=days_ago) for style in STYLES] * 4
 
-    assert learned([*old, *[rated("casual", 2), rated("technical", 5)] * 8]) == "technical"
-    assert learned([rated("casual", 5, days_ago=6 * HALF_LIFE_DAYS)] * 12) is None
+    old = turns("casual", 3 * HALF_LIFE_DAYS)
+
+    assert learned([*old, *turns("technical", 0)]) == "technical"
+    assert learned(turns("casual", 6 * HALF_LIFE_DAYS)) is None
 
 
 def test_a_clock_that_was_set_back_counts_as_now():
@@ -113,7 +116,7 @@ def test_values_that_are_no_longer_known_are_passed_over():
     assert learned([rated("grumpy", 5)] * 5) is None
 
 
-@pytest.mark.parametrize(("turns", "share_max"), [(6, 0.05), (12, 0.15), (48, 0.2)])
+@pytest.mark.parametrize(("turns", "share_max"), [(6, 0.1), (12, 0.2), (48, 0.25)])
 def test_ratings_without_a_pattern_seldom_teach(turns, share_max):
     chance = random.Random(3)
 
@@ -160,8 +163,11 @@ def test_the_chances_of_being_best_sum_to_one_and_are_those_of_the_integral(beli
     assert chances[first] == pytest.approx(exact, abs=0.01)
 
 
-def test_the_confidence_asked_for_is_reached_by_three_wishes_and_not_by_two():
+@pytest.mark.parametrize("key", ["detail_level", STYLE])
+def test_the_confidence_asked_for_is_reached_by_three_wishes_and_not_by_two(key):
+    value = CHOICES[key][0]
+
     def best(count):
-        return max(chances_of_being_best(beliefs("detail_level", [hinted("brief")] * count, now=NOW)).values())
+        return chances_of_being_best(beliefs(key, [hinted(value, key)] * count, now=NOW))[value]
 
     assert best(2) < CONFIDENCE_MIN <= best(3)
