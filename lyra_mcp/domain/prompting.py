@@ -113,7 +113,7 @@ def can_fit(text: str, tokens: int) -> bool:
 def value_of(example: Example, *, now: datetime) -> float:
     """Relevance times rating times recency, each in (0, 1]."""
     relevance = RELEVANCE_MIN + (1 - RELEVANCE_MIN) * example.relevance
-    recency = (1 + 0.5 ** (age_days(example.created_at, now) / HALF_LIFE_DAYS)) / 2
+    recency: float = (1 + 0.5 ** (age_days(example.created_at, now) / HALF_LIFE_DAYS)) / 2
     return relevance * (example.rating / 5) * recency
 
 

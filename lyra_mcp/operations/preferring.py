@@ -66,7 +66,7 @@ async def get_preferences(services: Services, key: str | None = None) -> dict[st
         Invalid: there is no such key.
     """
     wanted = None if key in (None, EXPERTISE) else parse_key(key or "")
-    async with services.database.transaction() as tx:
+    async with services.database.reading() as tx:
         known = await read_known(services, tx)
     keys = [wanted] if wanted else [one for one in known.keys if key is None or one.startswith(f"{EXPERTISE}.")]
     return {one: known.preference(one) for one in keys}
@@ -114,7 +114,7 @@ def build_prefix(known: Known, task: str = "") -> list[str]:
 
 
 async def read_prefix(services: Services, task: str = "") -> str:
-    async with services.database.transaction() as tx:
+    async with services.database.reading() as tx:
         known = await read_known(services, tx)
     return " ".join(build_prefix(known, task))
 

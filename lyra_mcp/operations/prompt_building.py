@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import anyio
 
 from lyra_mcp.domain import prompting
+from lyra_mcp.domain.filters import Filters
 from lyra_mcp.domain.prompting import Example, Note, Prompt, Section, Turn
 from lyra_mcp.domain.redaction import redact
 from lyra_mcp.domain.screening import Screen
@@ -16,7 +17,6 @@ from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import memories
 from lyra_mcp.storage.database import Transaction
 from lyra_mcp.storage.memories import Conversation, Memory
-from lyra_mcp.storage.memory_search import Filters
 
 #: Memories that are looked at; more would hardly have to do with the task.
 NOTES_MAX = 10
@@ -52,7 +52,7 @@ async def build_prompt(
     found = await _recall(
         services, task[:QUERY_CHARS], wants_examples=wants_examples, wants_notes="memories" in include
     )
-    async with services.database.transaction() as tx:
+    async with services.database.reading() as tx:
         known = await preferring.read_known(services, tx)
         screen = await redacting.read_screen(services, tx)
         examples = await _read_examples(services, tx, found.exchanges) if wants_examples else []
