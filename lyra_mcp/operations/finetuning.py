@@ -215,7 +215,9 @@ def find_recipe(name: str) -> NliLoraRecipe:
 
 
 def _limits(services: Services) -> Limits:
-    return Limits(samples_min=services.settings.training_samples_min)
+    settings = services.settings
+    # One thread unless somebody said otherwise: a training in the background leaves the other cores to the person.
+    return Limits(samples_min=settings.training_samples_min, threads=settings.threads or 1)
 
 
 def _refuse_obstacles(services: Services, planned: Plan, *, force: bool) -> None:
