@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
 
+from lyra_mcp.operations.indexing import Indexer
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client.client import WorkerClient
@@ -20,16 +21,36 @@ class ByHand:
     adapter: str | None = None
 
 
+@dataclass(slots=True)
+class LastConversations:
+    """What each connection remembered last: that is what a rating without an id means."""
+
+    by_connection: dict[str, str] = field(default_factory=dict)
+    #: A server over HTTP sees connections come and never go; the longest silent is dropped first.
+    connections_max: int = 1_000
+
+    def of(self, connection: str | None) -> str | None:
+        return None if connection is None else self.by_connection.get(connection)
+
+    def note(self, connection: str, memory_id: str) -> None:
+        self.by_connection.pop(connection, None)
+        self.by_connection[connection] = memory_id
+        while len(self.by_connection) > self.connections_max:
+            del self.by_connection[next(iter(self.by_connection))]
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     settings: Settings
     database: Database
     worker: WorkerClient
     jobs: JobsClient
+    index: Indexer
     by_hand: ByHand
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
+    last_conversations: LastConversations = field(default_factory=LastConversations)
 
     def now(self) -> str:
         return as_text(self.clock())
@@ -46,11 +67,13 @@ def new_id(prefix: str) -> str:
 
 def build_services(settings: Settings) -> Services:
     worker = WorkerClient(WorkerProcess(settings))
+    database = Database(settings.user_dir)
     return Services(
         settings=settings,
-        database=Database(settings.user_dir),
+        database=database,
         worker=worker,
         jobs=JobsClient(worker),
+        index=Indexer(database, worker),
         by_hand=ByHand(),
         clock=lambda: datetime.now(UTC),
         new_id=new_id,
