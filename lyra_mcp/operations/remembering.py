@@ -11,6 +11,7 @@ from lyra_mcp.domain.redaction import texts_of
 from lyra_mcp.domain.screening import Screen
 from lyra_mcp.domain.similar_memories import NEAR_MIN, SIMILAR_MAX, Similar, similarity, sketch, text_digest, word_pairs
 from lyra_mcp.errors import NotScanned
+from lyra_mcp.operations import preferring
 from lyra_mcp.operations.idempotency import find_kept, keep
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import memories, memory_index, memory_writes, privacy_patterns, similar_memories
@@ -95,6 +96,7 @@ async def _write(lyra: Services, tx: Transaction, memory: NewMemory, created_at:
     match memory:
         case NewConversation():
             await memory_writes.insert_conversation(tx, memory_id, memory)
+            await preferring.learn_from(lyra, tx, memory_id)
             return remembered
         case NewFact():
             return await _write_fact(tx, memory, remembered, created_at)
