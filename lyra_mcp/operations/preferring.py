@@ -1,6 +1,6 @@
 """Preferences: what holds and why, what the person says of them, and what a conversation teaches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -97,13 +97,14 @@ async def undo_change(services: Services, key: str | None) -> dict[str, Preferen
         return await _record(services, tx, {one: before.value for one, before in back}, "undo")
 
 
-async def read_known(services: Services, tx: Transaction, *, at: str | None = None) -> Known:
-    """What is known now, or was known at a moment in the past."""
+async def read_known(
+    services: Services, tx: Transaction, *, keys: Collection[str] | None = None, at: str | None = None
+) -> Known:
+    """What is known now, or was known at a moment in the past, of all keys or of some."""
     before = at or preferences.EVER
     evidence: dict[str, list[Evidence]] = {}
     if services.settings.auto_learn:
-        for one in await preferences.list_evidence(tx, before=before):
-            evidence.setdefault(one.key, []).append(one)
+        evidence = await preferences.list_evidence(tx, keys=keys, before=before)
     now = datetime.fromisoformat(at) if at else services.clock()
     return Known(replay(await preferences.list_events(tx, before=before)), evidence, now)
 
@@ -163,12 +164,14 @@ async def _in_force(
     hints: Sequence[Mapping[str, str]],
 ) -> dict[str, str]:
     """What shaped the answer: what the metadata say, else what the person asked for there, else what held then."""
-    known = await read_known(services, tx, at=conversation.created_at)
-    keys = [*KEYS, *([f"{EXPERTISE}.{topic}"] if topic else [])]
-    held = {key: value for key in keys if (value := known.preference(key).value) is not None}
+    settled: dict[str, str] = {}
     for message in hints:
-        held |= message
-    return held | _stated(conversation.metadata.get("preferences"))
+        settled |= message
+    settled |= _stated(conversation.metadata.get("preferences"))
+    keys = {*KEYS, *([f"{EXPERTISE}.{topic}"] if topic else [])} - settled.keys()
+    known = await read_known(services, tx, keys=keys, at=conversation.created_at)
+    held = {key: known.preference(key).value for key in keys}
+    return settled | {key: value for key, value in held.items() if value is not None}
 
 
 def _stated(written: Any, prefix: str = "") -> dict[str, str]:
