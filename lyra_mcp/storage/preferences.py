@@ -20,7 +20,7 @@ class Interaction:
     """What a conversation can teach from: what was asked, in which settings, and how the answer was rated."""
 
     memory_id: str
-    messages: list[dict[str, Any]]
+    messages: list[dict[str, str]]
     metadata: dict[str, Any]
     topic: str | None
     created_at: str
