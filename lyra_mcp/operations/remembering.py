@@ -96,7 +96,7 @@ async def _write(lyra: Services, tx: Transaction, memory: NewMemory, created_at:
     match memory:
         case NewConversation():
             await memory_writes.insert_conversation(tx, memory_id, memory)
-            await preferring.learn_from(lyra, tx, memory_id)
+            await preferring.learn_wishes(lyra, tx, memory_id, memory, created_at=created_at)
             return remembered
         case NewFact():
             return await _write_fact(tx, memory, remembered, created_at)

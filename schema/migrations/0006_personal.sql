@@ -32,7 +32,7 @@ CREATE TABLE preference_evidence (
     created_at TEXT NOT NULL
 ) STRICT;
 
-CREATE INDEX preference_evidence_of_key ON preference_evidence (key);
+CREATE INDEX preference_evidence_of_key ON preference_evidence (key, created_at);
 CREATE INDEX preference_evidence_of_memory ON preference_evidence (memory_id);
 
 CREATE TABLE intent_examples (
