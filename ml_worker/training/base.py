@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import AutoTokenizer, BertForSequenceClassification
 
@@ -50,6 +51,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--weight-decay", type=float, default=0.01)
     parser.add_argument("--warmup-share", type=float, default=0.06)
     parser.add_argument("--average-decay", type=float, default=0.999, help="of the moving average that is shipped")
+    parser.add_argument(
+        "--dropout", type=float, default=0.1, help="of hidden states, one mask for all tokens of a pair"
+    )
     parser.add_argument("--seed", type=int, default=1)
     # rhythm
     parser.add_argument("--threads", type=int, default=2)
@@ -75,6 +79,31 @@ def batches(lengths: list[int], *, batch: int, seed: int) -> list[list[int]]:
         result += [window[i : i + batch] for i in range(0, len(window), batch)]
     chance.shuffle(result)
     return result
+
+
+class SharedDropout(nn.Module):
+    """Dropout with one mask for all tokens of a pair.
+
+    Drawing a mask of every token costs a CPU as much as the whole rest of the step.
+    Source: Gal and Ghahramani 2016, "A theoretically grounded application of dropout in recurrent neural networks".
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p  # the name of torch's own, which the attention reads
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, T, H) -> (B, T, H)."""
+        if not self.training or not self.p:
+            return hidden
+        kept = torch.rand(hidden.shape[0], 1, hidden.shape[2], dtype=torch.float32) >= self.p  # (B, 1, H)
+        return hidden * (kept.to(hidden.dtype) / (1 - self.p))
+
+
+def share_dropout(encoder: nn.Module) -> None:
+    for module in list(encoder.modules()):
+        if isinstance(getattr(module, "dropout", None), nn.Dropout):
+            module.dropout = SharedDropout(module.dropout.p)
 
 
 def save_checkpoint(folder: Path, state: dict[str, object]) -> None:
@@ -113,12 +142,10 @@ def main() -> None:  # noqa: C901, PLR0915  # one run, readable from top to bott
     folder = options.start or encoder_folder()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
-    # Drawing dropout masks costs a CPU as much as the whole rest of the step, and a model this small underfits
-    # in these few epochs; only the cheap one before the head stays. Eager attention is the faster one without it.
-    fast = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.1}
-    model = BertForSequenceClassification.from_pretrained(
-        folder, num_labels=len(LABELS), attn_implementation="eager", **fast, **names
-    )
+    # Eager attention is the faster one where no attention weight is dropped.
+    fast = {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": options.dropout, "attn_implementation": "eager"}
+    model = BertForSequenceClassification.from_pretrained(folder, num_labels=len(LABELS), **fast, **names)
+    share_dropout(model.bert)
     for frozen in (model.bert.embeddings.word_embeddings, model.bert.embeddings.position_embeddings):
         frozen.requires_grad_(False)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
