@@ -11,7 +11,7 @@ from lyra_mcp.storage.database import Transaction, first_value
 from lyra_mcp.storage.memory_index import Encoder
 
 #: Rows that BM25 is computed for; beyond it common words are left out, then old memories.
-RANKED_MAX = 6_000
+RANKED_MAX = 3_000
 #: Of each arm.
 HITS_MAX = 200
 #: The first pass by bits hands so many parts to the exact one; measured in docs/experiments.md.
