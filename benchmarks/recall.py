@@ -7,7 +7,8 @@
 `quality` wants locomo_turns.jsonl.gz and locomo_questions.jsonl.gz: each turn of a conversation is remembered as an
 episode, each conversation in a database of its own, and each question is asked of it. recall@k is the share of a
 question's evidence among the first k. The arms are the product's own searches, asked alone. `latency` fills a database
-with turns whose words are partly exchanged and with synthetic vectors around real ones, and calls the server over stdio.
+with turns whose words are partly exchanged and with synthetic vectors around real ones, and calls the server over
+stdio.
 """
 
 import argparse
@@ -47,6 +48,8 @@ from lyra_mcp.storage.memory_index import PartVector
 ARMS = ("words", "meaning", "fused")
 JAPANESE = Path(__file__).parent / "japanese_memories.jsonl"
 CALLS = 100
+#: With the real vectors they are moved from, 100,000 synthetic ones.
+NOISES = 500
 WARM_UP_CALLS = 10
 #: A token of English, for the cost of an answer.
 CHARS_PER_TOKEN = 4
@@ -87,9 +90,8 @@ async def house(home: Path) -> AsyncIterator[Services]:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as file:
-        return [json.loads(line) for line in file]
+    content = path.read_bytes()
+    return [json.loads(line) for line in (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()]
 
 
 async def search(services: Services, arm: str, question: str) -> list[int]:
@@ -207,21 +209,23 @@ async def fill(home: Path, turns: list[dict[str, Any]], size: int, questions: li
     words = [word for turn in turns for word in turn["text"].split()]
     async with house(home) as services:
         seeds = await _seed_vectors(services, [turn["text"] for turn in chance.sample(turns, 200)])
-        encoder = (await services.index.embed_query("seed")).encoder
+        encoder, _ = await services.index.prepare()
+        noise = [[chance.gauss(0, 0.6 / math.sqrt(len(seeds[0]))) for _ in seeds[0]] for _ in range(NOISES)]
         for start in range(0, size, 500):
             async with services.database.transaction() as tx:
                 for number in range(start, min(start + 500, size)):
                     await _insert(tx, number, _varied(chance, chance.choice(turns), words))
                 numbers = range(start + 1, min(start + 500, size) + 1)
-                vectors = [PartVector(seq, 0, _around(chance, chance.choice(seeds))) for seq in numbers]
+                vectors = [PartVector(seq, 0, _around(chance.choice(seeds), chance.choice(noise))) for seq in numbers]
                 await memory_index.insert_vectors(tx, encoder, vectors)
         return await _first_pass(services, questions)
 
 
 async def _insert(tx: Any, number: int, text: str) -> None:
     await tx.execute(
-        "INSERT INTO memories (memory_id, kind, text_digest, topic, created_at, text) VALUES (?, 'episode', ?, ?, ?, ?)",
-        (f"mem_{number:012x}", f"{number}", "dialog", f"2026-01-01T00:00:00.{number:06}+00:00", text),
+        "INSERT INTO memories (memory_id, kind, text_digest, topic, created_at, text)"
+        " VALUES (?, 'episode', ?, 'dialog', ?, ?)",
+        (f"mem_{number:012x}", f"{number}", f"2026-01-01T00:00:00.{number:06}+00:00", text),
     )
     await memory_index.add_words(tx, number + 1, text)
 
@@ -239,9 +243,8 @@ async def _seed_vectors(services: Services, texts: list[str]) -> list[list[float
     return vectors
 
 
-def _around(chance: random.Random, seed: list[float]) -> bytes:
-    spread = 0.6 / math.sqrt(len(seed))
-    moved = [value + chance.gauss(0, spread) for value in seed]
+def _around(seed: list[float], noise: list[float]) -> bytes:
+    moved = [value + shift for value, shift in zip(seed, noise, strict=True)]
     norm = math.hypot(*moved)
     return struct.pack(f"<{len(moved)}f", *(value / norm for value in moved))
 
@@ -266,7 +269,7 @@ async def time_calls(home: Path, questions: list[str]) -> dict[str, Any]:
     recall_ms: list[float] = []
     listing_ms: list[float] = []
     async with server(home, LYRA) as (client, _):
-        while (await call(client, "recall", query="warm up")).get("degraded"):
+        while (await call(client, "recall", query="warm up")).get("degraded"):  # noqa: ASYNC110 - no event
             await asyncio.sleep(1)
         for number in range(CALLS + WARM_UP_CALLS):
             query = chance.choice(questions)

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from lyra_mcp.cli import intents, models
+from lyra_mcp.cli import intents, memory, models
 from lyra_mcp.cli.configuration import read_settings
 from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import Services, build_services
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 app.add_typer(models.app, name="models")
+app.add_typer(memory.app, name="memory")
 app.add_typer(intents.app, name="intent")
 
 T = TypeVar("T")

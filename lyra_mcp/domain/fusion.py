@@ -14,8 +14,8 @@ RANK_CONSTANT = 10
 LENT_WORDS = (0.3, 0.2)
 LENT_MEANING = (0.15, 0.1)
 #: Neighbours of so many of each arm's best come in.
-LENDERS_MAX = 60
-#: Memories of one kind not further apart than this are of one occasion.
+LENDERS_MAX = 50
+#: Episodes of one topic not further apart than this are of one occasion.
 OCCASION_S = 600.0
 #: A memory whose speaker the query names counts as much more.
 SPEAKER_SHARE = 1.0
@@ -30,6 +30,7 @@ RATING_SHARE = 0.04
 class Candidate:
     seq: int
     kind: MemoryKind
+    topic: str | None
     created_at: str
     #: Who says it, where the text begins like `Name: ...`.
     speaker: str | None
@@ -90,6 +91,8 @@ def fuse(
     """
     by_seq = {one.seq: one for one in candidates}
     beside = _beside(candidates)
+    speakers = {one.speaker for one in candidates if one.speaker is not None}
+    speaking = {speaker for speaker in speakers if is_named(speaker, named)}
     ranks = [_ranks(arm, by_seq, beside) for arm in (words, meaning)]
     own = [_own_ranks(arm, by_seq) for arm in (words, meaning)]
     ranked = []
@@ -100,8 +103,8 @@ def fuse(
             for arm, rank in zip((words, meaning), ranks, strict=True)
             if seq in rank
         )
-        is_named = speaks(one, named)
-        score *= (1 + SPEAKER_SHARE * is_named) * _recency(one, now) * _rating(one)
+        speaks = one.speaker in speaking
+        score *= (1 + SPEAKER_SHARE * speaks) * _recency(one, now) * _rating(one)
         ranked.append(
             Ranked(
                 seq=seq,
@@ -109,7 +112,7 @@ def fuse(
                 words_rank=own[0].get(seq),
                 meaning_rank=own[1].get(seq),
                 similarity=meaning.scores.get(seq),
-                is_spoken_by=one.speaker if is_named else None,
+                is_spoken_by=one.speaker if speaks else None,
                 rating=one.rating,
                 is_beside=seq not in own[0] and seq not in own[1],
             )
@@ -117,22 +120,26 @@ def fuse(
     return sorted(ranked, key=lambda one: (-one.score, -one.seq))
 
 
-def speaks(candidate: Candidate, named: Collection[str]) -> bool:
+def is_named(speaker: str, named: Collection[str]) -> bool:
     """Whether the query names who says it."""
-    return candidate.speaker is not None and any(word in named for word in query_words(candidate.speaker))
+    return any(word in named for word in query_words(speaker))
 
 
 def _beside(candidates: Sequence[Candidate]) -> dict[int, list[tuple[int, int]]]:
-    """For each candidate its neighbours of the same occasion: (seq, distance of 1 or 2)."""
-    by_seq = {one.seq: (one, datetime.fromisoformat(one.created_at)) for one in candidates}
-    found: dict[int, list[tuple[int, int]]] = {}
-    for seq, (one, at) in by_seq.items():
-        near = [(seq + step, abs(step)) for step in (-2, -1, 1, 2) if seq + step in by_seq]
-        found[seq] = [
-            (other, distance)
-            for other, distance in near
-            if by_seq[other][0].kind == one.kind and abs((by_seq[other][1] - at).total_seconds()) <= OCCASION_S
-        ]
+    """For each candidate its neighbours of the same occasion: (seq, distance of 1 or 2).
+
+    Only episodes follow each other as the turns of a talk do; two facts that were told in a row are about two things.
+    """
+    episodes = {
+        one.seq: (one.topic, datetime.fromisoformat(one.created_at)) for one in candidates if one.kind == "episode"
+    }
+    found: dict[int, list[tuple[int, int]]] = {one.seq: [] for one in candidates}
+    for seq, (topic, at) in episodes.items():
+        for step in (1, 2):
+            topic_after, at_after = episodes.get(seq + step, (None, at))
+            if topic_after == topic and abs((at_after - at).total_seconds()) <= OCCASION_S and seq + step in episodes:
+                found[seq].append((seq + step, step))
+                found[seq + step].append((seq, step))
     return found
 
 

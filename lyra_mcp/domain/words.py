@@ -17,6 +17,9 @@ _CJK = (
 )
 _WORD = re.compile(rf"(?P<cjk>[{_CJK}]+)|[^\W_{_CJK}]+")
 
+_HAN = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_ALONE = re.compile(rf"(?<![{_HAN}])[{_HAN}](?![{_HAN}])")
+
 #: English words that say how a question is asked, not what about.
 _QUESTION_FORM = """
     a about am an and any are as at be been being but by can could did do does doing for from had has have having he
@@ -66,6 +69,8 @@ def query_words(query: str) -> list[str]:
             words[f"{run}*"] = None
         else:
             words.update(dict.fromkeys(run[at : at + 2] for at in range(len(run) - 1)))
+            # A word of one character: what follows it (a particle) differs from text to text.
+            words.update(dict.fromkeys(f"{alone}*" for alone in _ALONE.findall(run)))
     telling = [word for word in words if word not in STOP_WORDS]
     return (telling or list(words))[:QUERY_WORDS_MAX]
 

@@ -76,6 +76,17 @@ class Indexer:
             raise Unavailable("the worker is starting or busy; call again in about 10 s") from error
         return QueryVector(await self._served_by(reply), base64.b64decode(reply.vectors[0]))
 
+    async def prepare(self) -> tuple[Encoder, int]:
+        """Wait for the worker; the encoder that serves, and how many memories wait for it.
+
+        Raises:
+            Unavailable: no worker gets ready.
+        """
+        await self._worker.ready()
+        encoder = await self._served_by(await self._worker.embed(["ready"]))
+        async with self._database.reading() as tx:
+            return encoder, await memory_index.count_waiting(tx)
+
     async def embed_waiting(self, *, progress: Callable[[int], None] | None = None) -> None:
         """Embed until nothing waits; `progress` hears after each batch how many memories were done.
 

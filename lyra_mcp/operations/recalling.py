@@ -74,12 +74,8 @@ async def recall(
 
 def _speakers(candidates: list[Candidate], words: list[str]) -> set[str]:
     """Names in the query whose bearers speak: to the encoder all that they say is near, whatever it is about."""
-    return {
-        word
-        for one in candidates
-        if one.speaker is not None and fusion.speaks(one, words)
-        for word in query_words(one.speaker)
-    }
+    speakers = {one.speaker for one in candidates if one.speaker is not None}
+    return {word for speaker in speakers if fusion.is_named(speaker, words) for word in query_words(speaker)}
 
 
 async def _embed(services: Services, query: str) -> tuple[QueryVector | None, str]:
@@ -136,7 +132,8 @@ def _why(ranked: Ranked, words: list[str]) -> str:
 async def _newest(tx: Transaction, filters: Filters, *, limit: int, offset: int) -> Recalled:
     listed = await memory_search.list_newest(tx, filters, limit=limit, offset=offset)
     hits = [
-        Hit(memory, 0.0, "the newest: the query has no word") for memory in await memories.get_many(tx, listed.seqs)
+        Hit(memory, 0.0, "among the newest; the query has no word")
+        for memory in await memories.get_many(tx, listed.seqs)
     ]
     state, _ = await _index_state(tx)
     return Recalled(hits, listed.total, state, "")

@@ -11,7 +11,7 @@ from lyra_mcp.storage.database import Transaction, first_value
 from lyra_mcp.storage.memory_index import Encoder
 
 #: Rows that BM25 is computed for; beyond it common words are left out, then old memories.
-RANKED_MAX = 6_000
+RANKED_MAX = 3_000
 #: Of each arm.
 HITS_MAX = 200
 #: The first pass by bits hands so many parts to the exact one; measured in docs/experiments.md.
@@ -95,7 +95,7 @@ async def list_candidates(tx: Transaction, seqs: Iterable[int], filters: Filters
     """What is ranked: memories that still count and pass the filters, oldest first."""
     condition, values = _condition(filters)
     cursor = await tx.execute(
-        "SELECT m.seq, m.kind, m.created_at, m.memory_id,"  # noqa: S608 - only our own conditions
+        "SELECT m.seq, m.kind, m.topic, m.created_at, m.memory_id,"  # noqa: S608 - only our own conditions
         f" substr(m.text, 1, {_OPENING_CHARS}) AS opening,"
         " (SELECT rating FROM conversations c WHERE c.memory_id = m.memory_id) AS rating"
         " FROM memories m WHERE m.seq IN (SELECT value FROM json_each(?)) AND m.superseded_by IS NULL"
@@ -103,7 +103,7 @@ async def list_candidates(tx: Transaction, seqs: Iterable[int], filters: Filters
         (json.dumps(list(seqs)), *values),
     )
     return [
-        Candidate(row["seq"], row["kind"], row["created_at"], _speaker(row["opening"]), row["rating"])
+        Candidate(row["seq"], row["kind"], row["topic"], row["created_at"], _speaker(row["opening"]), row["rating"])
         for row in await cursor.fetchall()
     ]
 

@@ -40,6 +40,8 @@ class KeywordWorker:
     def __init__(self) -> None:
         self.asked: list[list[wire.Pair]] = []
         self.embedded: list[list[str]] = []
+        #: The name of what embeds.
+        self.model = "keywords"
         self.fingerprint = "first"
         self.temperature = 1.0
         self.problem: LyraError | None = None
@@ -75,7 +77,7 @@ class KeywordWorker:
         return wire.EmbedReply(
             vectors=[self._vector(text) for text in texts],
             dimension=VECTOR_SIZE,
-            model="keywords",
+            model=self.model,
             fingerprint=self.fingerprint,
             device="cpu",
         )
