@@ -16,7 +16,7 @@ from lyra_mcp import prompts, resources
 from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.settings import Settings
-from lyra_mcp.tools import find_tools
+from lyra_mcp.tools import find_tools, split_name
 from lyra_mcp.version import VERSION
 
 INSTRUCTIONS = """\
@@ -32,7 +32,7 @@ class LyraServer(MCPServer[Services]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Services, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        tool, _, action = name.partition(".")
+        tool, action = split_name(name)
         # Only plain names are listed, because several clients reject dots; the design documents write them.
         asked = {"action": action, **arguments} if action else arguments
         if action and asked["action"] != action:

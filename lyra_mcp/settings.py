@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     #: Let an adapter that passes the gate serve without asking.
     auto_activate: bool = False
 
+    #: Over HTTP, whose access tokens count: an OAuth 2.1 authorization server.
+    oauth_issuer: str | None = None
+    #: For whom its tokens must have been issued: this server's public address, such as https://lyra.example.org/mcp.
+    oauth_audience: str | None = None
+    #: Where its public keys are.
+    oauth_jwks_url: str | None = None
+
     @classmethod
     def settings_customise_sources(
         cls,
