@@ -104,9 +104,9 @@ def _bearer(headers: Headers) -> str:
 
 
 def _stamp(settings: Settings) -> tuple[int, int, int] | None:
-    """What changes whenever the file does: it is replaced, never written into."""
+    """What changes whenever the file or its mode does."""
     try:
         found = os.stat(file.path_of(settings.home))  # noqa: PTH116 - three numbers, at each request
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return found.st_ino, found.st_ctime_ns, found.st_size
