@@ -259,7 +259,7 @@ async def serving(home: Path) -> AsyncIterator[Site]:
 
 async def _port(log: Path) -> int:
     async with asyncio.timeout(60):
-        while not (found := re.search(r"127\.0\.0\.1:(\d+)/mcp", await asyncio.to_thread(log.read_text))):
+        while not (found := re.search(r"127\.0\.0\.1:(\d+)/mcp", await asyncio.to_thread(log.read_text))):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.05)
     return int(found[1])
 
