@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from secrets import token_hex
 
+from lyra_mcp.operations.indexing import Indexer
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client.client import WorkerClient
@@ -24,16 +25,36 @@ class ByHand:
     adapter: str | None = None
 
 
+@dataclass(slots=True)
+class LastConversations:
+    """What each connection remembered last: that is what a rating without an id means."""
+
+    by_connection: dict[str, str] = field(default_factory=dict)
+    #: A server over HTTP sees connections come and never go; the longest silent is dropped first.
+    connections_max: int = 1_000
+
+    def of(self, connection: str | None) -> str | None:
+        return None if connection is None else self.by_connection.get(connection)
+
+    def note(self, connection: str, memory_id: str) -> None:
+        self.by_connection.pop(connection, None)
+        self.by_connection[connection] = memory_id
+        while len(self.by_connection) > self.connections_max:
+            del self.by_connection[next(iter(self.by_connection))]
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     settings: Settings
     database: Database
     worker: WorkerClient
     jobs: JobsClient
+    index: Indexer
     by_hand: ByHand
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
+    last_conversations: LastConversations = field(default_factory=LastConversations)
     #: The user over HTTP, named like their folder; None: the local user, to whom the home belongs.
     tenant: str | None = None
 
@@ -69,11 +90,13 @@ def new_id(prefix: str) -> str:
 
 def build_services(settings: Settings) -> Services:
     worker = WorkerClient(WorkerProcess(settings))
+    database = Database(settings.user_dir)
     return Services(
         settings=settings,
-        database=Database(settings.user_dir),
+        database=database,
         worker=worker,
         jobs=JobsClient(worker),
+        index=Indexer(database, worker),
         by_hand=ByHand(),
         clock=lambda: datetime.now(UTC),
         new_id=new_id,
@@ -82,9 +105,18 @@ def build_services(settings: Settings) -> Services:
 
 
 def tenant_services(local: Services, tenant: str) -> Services:
-    """The same worker, and a database, adapters and choices of the tenant's own.
+    """The same worker, and whatever else holds something of a user's anew: a field added above belongs here too.
 
     `default_adapter` is the local user's, and may have been trained on their corrections.
     """
     settings = local.settings.model_copy(update={"user": tenant, "default_adapter": None})
-    return replace(local, settings=settings, database=Database(settings.user_dir), by_hand=ByHand(), tenant=tenant)
+    database = Database(settings.user_dir)
+    return replace(
+        local,
+        settings=settings,
+        database=database,
+        index=Indexer(database, local.worker),
+        by_hand=ByHand(),
+        last_conversations=LastConversations(),
+        tenant=tenant,
+    )

@@ -80,5 +80,6 @@ class Tenants:
 
 
 async def _close(tenant: _Tenant) -> None:
+    await tenant.services.index.close()
     await tenant.services.database.close()
     tenant.is_open = False

@@ -1,6 +1,7 @@
 """A user's database is opened at their first request and closed when nobody uses it."""
 
 import asyncio
+from dataclasses import fields
 
 import pytest
 
@@ -81,3 +82,14 @@ async def test_many_requests_of_many_users_at_once_never_meet_a_closed_database(
     async with asyncio.timeout(60):
         await asyncio.gather(*map(work, range(60)))
     await tenants.close()
+
+
+async def test_every_part_is_either_a_users_own_or_known_to_be_shared(services):
+    """A field added to `Services` fails here until somebody has decided."""
+    shared = {"worker", "jobs", "clock", "new_id", "chance"}
+    tenants = Tenants()
+    async with tenants.held(services, "alice") as alice:
+        same = {one.name for one in fields(services) if getattr(alice, one.name) is getattr(services, one.name)}
+    await tenants.close()
+
+    assert same == shared
