@@ -118,7 +118,7 @@ def head_of(chance: random.Random, target: Target, routing: dict[str, str], leng
     headers: list[tuple[str, str]] = [
         (
             "host",
-            chance.choice((f"127.0.0.1:{target.port}",) * 60 + ("evil.example", "", f"127.0.0.1:{target.port}@x")),
+            chance.choice((own,) * 60 + ("evil.example", "", f"{own}@x")),
         ),
         (
             "content-type",

@@ -28,8 +28,11 @@ BEARER = "bearer "
 class Verifiers:
     """Our own tokens and the authorization server's. The file of tokens counts as it is at each request."""
 
-    def __init__(self, settings: Settings, oauth: JwksVerifier | None, *, clock: Callable[[], datetime]) -> None:
-        self._settings, self.oauth, self._clock = settings, oauth, clock
+    def __init__(
+        self, settings: Settings, oauth: JwksVerifier | None, *, is_private: bool, clock: Callable[[], datetime]
+    ) -> None:
+        """`is_private`: only this machine can reach the server."""
+        self._settings, self.oauth, self._is_private, self._clock = settings, oauth, is_private, clock
         self._read: tuple[tuple[int, int, int] | None, list[Token] | None] | None = None
 
     @property
@@ -44,7 +47,8 @@ class Verifiers:
             RequestRefused: 401 for no token or one that does not count, 403 without a scope, 503 if nobody can tell.
         """
         try:
-            if not self.are_configured:
+            # A file of tokens that was removed under a running server must not open it to the world.
+            if self._is_private and not self.are_configured:
                 return Identity(self._settings.user, "owner", "none")
             return await self._verify(_bearer(headers))
         except TokenRefused as error:

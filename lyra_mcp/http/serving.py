@@ -83,9 +83,12 @@ async def running(
     server: MCPServer[Services], settings: Settings, options: Options, listening: socket.socket, *, limits: Limits
 ) -> AsyncIterator[tuple[HttpServer, str]]:
     """A server ready to serve on a bound socket, and the address of MCP on it."""
-    verifiers = Verifiers(settings, verifier_of(settings), clock=lambda: datetime.now(UTC))
-    check_exposure(verifiers, options)
-    port = listening.getsockname()[1]
+    address, port = listening.getsockname()[:2]
+    is_private = is_loopback(address)
+    verifiers = Verifiers(settings, verifier_of(settings), is_private=is_private, clock=lambda: datetime.now(UTC))
+    check_tls(options)
+    if not is_private:
+        check_exposure(verifiers, options)
     tenants = Tenants()
     server.middleware.append(tenancy(tenants))
     manager = _manager(server, limits)
@@ -111,15 +114,17 @@ async def running(
         await tenants.close()
 
 
-def check_exposure(verifiers: Verifiers, options: Options) -> None:
-    """Raises Invalid unless only this machine can reach the server, or everybody needs a token."""
+def check_tls(options: Options) -> None:
+    """Raises Invalid for half a certificate, or one that is not there."""
     if (options.tls_cert is None) != (options.tls_key is None):
         raise Invalid("--tls-cert and --tls-key belong together; give both")
     for file in (options.tls_cert, options.tls_key):
         if file is not None and not file.is_file():
             raise Invalid(f"{file} is no file; name the certificate and its key in PEM")
-    if is_loopback(options.host):
-        return
+
+
+def check_exposure(verifiers: Verifiers, options: Options) -> None:
+    """Raises Invalid unless everybody needs a token: others can reach the server."""
     if not verifiers.are_configured:
         raise Invalid(
             f"{options.host} can be reached from other machines, and nobody would need a token; make one with"

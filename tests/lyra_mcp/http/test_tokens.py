@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from lyra_mcp.errors import Invalid
-from lyra_mcp.http.authentication import Verifiers
-from lyra_mcp.http.serving import Options, check_exposure
+from lyra_mcp.http.hosts import is_loopback
+from lyra_mcp.http.serving import Options
 from lyra_mcp.operations.tokens import add_token, list_tokens, revoke_token
 
 
@@ -122,11 +122,36 @@ def test_the_file_holds_no_token_and_is_the_owners_alone(settings):
     assert list_tokens(settings) == [token]
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "10.0.0.1", "example.org", "127.0.0.1.evil.example"])
-async def test_an_address_that_others_can_reach_needs_tokens(serving, settings, host):
-    verifiers = Verifiers(settings, None, clock=lambda: datetime.now(UTC))
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+async def test_an_address_that_others_can_reach_needs_tokens(serving, host):
     with pytest.raises(Invalid, match=r"can be reached from other machines.*lyra-mcp token add"):
-        check_exposure(verifiers, Options(host=host, port=0))
+        async with serving(Options(host=host, port=0)):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("host", "is_private"),
+    [
+        *((host, True) for host in ("127.0.0.1", "127.8.8.8", "::1", "localhost")),
+        *(
+            (host, False)
+            for host in ("0.0.0.0", "::", "192.0.2.7", "10.0.0.1", "example.org", "127.0.0.1.evil.example")
+        ),
+        *((host, False) for host in ("", "127.1", "0", "2130706433", "::ffff:10.0.0.1")),
+    ],
+)
+def test_only_loopback_is_private(host, is_private):
+    assert is_loopback(host) == is_private
+
+
+async def test_removing_the_tokens_of_a_running_server_does_not_open_it_to_the_world(serving, settings, initialize):
+    add_token(settings, user="alice", role="reader", days=None, now=datetime.now(UTC))
+    async with serving(Options(host="0.0.0.0", port=0)) as site, site.browser() as nobody:
+        before = await nobody.post("/mcp", json=initialize)
+        (settings.home / "tokens.json").unlink()
+        after = await nobody.post("/mcp", json=initialize)
+
+    assert [reply.status_code for reply in (before, after)] == [401, 401]
 
 
 async def test_with_tokens_any_address_may_be_served(serving, initialize):
