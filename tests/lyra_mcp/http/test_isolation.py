@@ -251,7 +251,7 @@ def _texts_of(schema):
 
 def _values(schema, place, handles):
     kinds = {part.get("type") for part in [schema, *schema.get("anyOf", [])]}
-    if "string" in kinds and not _texts_of(schema):
+    if "string" in kinds and "const" not in schema and not _texts_of(schema):
         fitting = [handle for handle in handles if handle.startswith(place.removesuffix("_id")[:4])]
         return [(handle, handle) for handle in (handles[-1:] if place in FREE_TEXTS else fitting or handles)]
     if place == "ids":
