@@ -143,7 +143,7 @@ async def ask(site: Site, written: bytes, *, leaves: bool) -> bytes:
                     writer.write_eof()
                 while len(said) < READ_BYTES_MAX and (part := await _part(reader, said)):
                     said += part
-            except ConnectionError:
+            except OSError:  # it closed while we wrote
                 return said
     finally:
         writer.close()

@@ -79,18 +79,25 @@ class Settings(BaseSettings):
     #: Let an adapter that passes the gate serve without asking.
     auto_activate: bool = False
 
-    #: Over HTTP, whose access tokens count: an OAuth 2.1 authorization server.
-    oauth_issuer: str | None = None
-    #: For whom its tokens must have been issued: this server's public address, such as https://lyra.example.org/mcp.
-    oauth_audience: str | None = None
-    #: Where its public keys are.
-    oauth_jwks_url: str | None = None
+    #: Learn preferences from ratings and from wishes in a person's words.
+    auto_learn: bool = True
+    #: Rated exchanges shown as examples in a prompt, at most; 0: none.
+    few_shot_max: Annotated[int, Field(ge=0, le=20)] = 20
+    #: Rating from which an exchange may be an example.
+    few_shot_min_rating: Annotated[int, Field(ge=1, le=5)] = 4
 
     #: What becomes of a text with private data before it is trained on or leaves the machine: tags stand in its place,
     #: it is left out, or it is left out and shown to the person.
     redaction_mode: Literal["redact", "exclude", "quarantine"] = "redact"
     #: An installed spaCy model that also finds names and places, through the extra `presidio`; null: none.
     redaction_names_model: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = None
+
+    #: Over HTTP, whose access tokens count: an OAuth 2.1 authorization server.
+    oauth_issuer: str | None = None
+    #: For whom its tokens must have been issued: this server's public address, such as https://lyra.example.org/mcp.
+    oauth_audience: str | None = None
+    #: Where its public keys are.
+    oauth_jwks_url: str | None = None
 
     @classmethod
     def settings_customise_sources(
