@@ -3,9 +3,11 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import h11
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -87,12 +89,12 @@ class Gateway:
                 kept = [header for header in message.get("headers", []) if header[0].lower() not in SAFE_HEADERS]
                 message = {**message, "headers": [*kept, *SAFE_HEADERS.items()]}
             record.bytes_out += len(message.get("body", b""))
-            await send(message)
+            with suppress(h11.LocalProtocolError):
+                # What followed the request was no HTTP: uvicorn has answered that itself, and nobody reads this.
+                await send(message)
 
         try:
-            await self._answer(scope, receive, watched, record)
-        except RequestRefused as refusal:
-            await refusal.response()(scope, receive, watched)
+            await self._answered(scope, receive, watched, record)
         except CallerLeft:
             record.status = 499
         except Exception:  # a process must answer; what went wrong stands in the log, not in the answer
@@ -101,6 +103,12 @@ class Gateway:
                 await JSONResponse({"error": "internal error"}, 500)(scope, receive, watched)
         finally:
             record.write()
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
+        try:
+            await self._answer(scope, receive, send, record)
+        except RequestRefused as refusal:
+            await refusal.response()(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, record: Record) -> None:
         path, headers = scope["path"], scope["headers"]

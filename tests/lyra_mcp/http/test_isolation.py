@@ -177,7 +177,7 @@ async def _plant(alice, machine):
     if "remember" in TOOLS:
         answers += [await alice.call("remember", memory=memory) for memory in MEMORIES]
     if "preferences" in TOOLS:
-        await alice.call("preferences", action="set", key="style.tone", value="formal")
+        await alice.call("preferences", action="set", key="tone", value="formal")
     answers.append(await alice.call("get_claims", limit=1))
     return [*_one_of_each({handle for answer in answers for handle in _handles_in(answer)}), KEY, "zanzibar"]
 

@@ -195,6 +195,21 @@ async def test_a_body_that_is_not_json_is_refused(serving, body):
     assert [reply.status_code for reply in replies] == [400, 400]
 
 
+async def test_a_body_that_is_no_http_ends_the_connection_and_nothing_else(serving, caplog):
+    """uvicorn answers that itself, while our own answer to the head is under way."""
+    async with serving() as site:
+        for path in ("/mcp", "/nothing"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+            writer.write(_head(site, "transfer-encoding: chunked", path=path) + b"no length\r\n")
+            async with asyncio.timeout(20):
+                assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+            writer.close()
+        async with site.browser() as browser:
+            assert (await browser.get("/live")).status_code == 200
+
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_every_answer_is_kept_out_of_caches(serving, initialize):
     async with serving() as site, site.browser() as browser:
         replies = [await browser.get("/live"), await browser.get("/no"), await browser.post("/mcp", json=initialize)]
