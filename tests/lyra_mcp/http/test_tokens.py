@@ -1,9 +1,11 @@
 """Who asks: our own tokens, at each request anew, and sessions that belong to one of them."""
 
 import stat
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from lyra_mcp.errors import Invalid
 from lyra_mcp.http.hosts import is_loopback
@@ -176,6 +178,9 @@ async def test_the_log_names_users_and_tools_and_holds_neither_texts_nor_tokens(
         async with site.agent(token) as alice:
             await alice.call("judge", pairs=[{"premise": "a secret premise", "hypothesis": "secret"}])
             await alice.text("no_such_secret_tool")
+            for prompt in ("no_such_secret_prompt", "correction_session"):
+                with suppress(MCPError):
+                    await alice.client.get_prompt(prompt, {"secret": "secret"})
         async with site.browser("lyra_secret_guess") as browser:
             await browser.get("/secret/path?with=secret", headers={"user-agent": "secret"})
             await browser.request("SECRET", "/mcp", content=b"secret")
