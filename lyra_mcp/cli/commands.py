@@ -12,7 +12,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from lyra_mcp.cli import models, tokens
+from lyra_mcp.cli import intents, models, tokens
 from lyra_mcp.cli.configuration import read_settings, refusing
 from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.operations.status import read_status
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 app.add_typer(models.app, name="models")
 app.add_typer(tokens.app, name="token")
+app.add_typer(intents.app, name="intent")
 
 T = TypeVar("T")
 
