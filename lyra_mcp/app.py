@@ -9,14 +9,15 @@ from typing import Any
 from mcp.server import CacheHint, MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
-from mcp.types import CallToolResult, InputRequiredResult
+from mcp.shared.exceptions import MCPError
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 from pydantic import ValidationError
 
 from lyra_mcp import prompts, resources
 from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.settings import Settings
-from lyra_mcp.tools import find_tools
+from lyra_mcp.tools import find_tools, split_name
 from lyra_mcp.version import VERSION
 
 INSTRUCTIONS = """\
@@ -32,7 +33,7 @@ class LyraServer(MCPServer[Services]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Services, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        tool, _, action = name.partition(".")
+        tool, action = split_name(name)
         # Only plain names are listed, because several clients reject dots; the design documents write them.
         asked = {"action": action, **arguments} if action else arguments
         if action and asked["action"] != action:
@@ -47,6 +48,17 @@ class LyraServer(MCPServer[Services]):
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 raise ToolError(_explain(tool, error.__cause__)) from error.__cause__
+            raise
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Services, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """A caller's mistake is answered and not logged: the log would hold the caller's words."""
+        try:
+            return await super().get_prompt(name, arguments, context)
+        except ValueError as error:
+            if isinstance(error.__cause__, ValueError | LyraError):
+                raise MCPError(INVALID_PARAMS, str(error)) from error
             raise
 
 

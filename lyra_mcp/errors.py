@@ -6,6 +6,7 @@ LyraError
 │   ├── NotFound         E_NOT_FOUND          no such id
 │   ├── Conflict         E_CONFLICT           the state does not allow it
 │   ├── NeedsConfirmation E_CONFIRM           a person must agree first
+│   ├── Forbidden        E_FORBIDDEN          the token's role does not allow it
 │   └── TooFewReviews    E_TOO_FEW_REVIEWS    not enough data for an honest number
 └── Unavailable          the world failed; the same call may work later
     ├── WorkerWarming    E_WARMING            the models are loading
@@ -44,6 +45,10 @@ class Conflict(Refused):
 
 class NeedsConfirmation(Refused):
     code = "E_CONFIRM"
+
+
+class Forbidden(Refused):
+    code = "E_FORBIDDEN"
 
 
 class TooFewReviews(Refused):

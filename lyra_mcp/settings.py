@@ -92,6 +92,13 @@ class Settings(BaseSettings):
     #: An installed spaCy model that also finds names and places, through the extra `presidio`; null: none.
     redaction_names_model: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = None
 
+    #: Over HTTP, whose access tokens count: an OAuth 2.1 authorization server.
+    oauth_issuer: str | None = None
+    #: For whom its tokens must have been issued: this server's public address, such as https://lyra.example.org/mcp.
+    oauth_audience: str | None = None
+    #: Where its public keys are.
+    oauth_jwks_url: str | None = None
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -7,13 +7,13 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
-from lyra_mcp.cli import intents, memory, models
-from lyra_mcp.cli.configuration import read_settings
-from lyra_mcp.errors import LyraError
+from lyra_mcp.cli import intents, memory, models, tokens
+from lyra_mcp.cli.configuration import read_settings, refusing
 from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.operations.status import read_status
 from lyra_mcp.version import VERSION
@@ -24,24 +24,49 @@ app = typer.Typer(
 
 app.add_typer(models.app, name="models")
 app.add_typer(memory.app, name="memory")
+app.add_typer(tokens.app, name="token")
 app.add_typer(intents.app, name="intent")
 
 T = TypeVar("T")
+
+LOOPBACK = "127.0.0.1"
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()
-def serve() -> None:
-    """Serve MCP over standard input and output, as a host such as Claude starts it."""
+def serve(
+    http: Annotated[bool, typer.Option("--http", help="Serve over HTTP instead of standard input and output.")] = False,
+    host: Annotated[
+        str, typer.Option(help="HTTP: the address to listen on; any but loopback needs tokens.")
+    ] = LOOPBACK,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="HTTP: the port; 0 finds a free one.")] = 8765,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="HTTP: another name requests may use for this server; repeatable.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="HTTPS: the certificate, in PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="HTTPS: its key, in PEM.")] = None,
+) -> None:
+    """Serve MCP: over standard input and output, as a host such as Claude starts it, or over HTTP."""
     from lyra_mcp.app import build_server  # noqa: PLC0415 - the other commands need no MCP
-    from lyra_mcp.stdio import serve_stdio  # noqa: PLC0415 - likewise
 
     # Standard output belongs to MCP; what a person should read goes to standard error.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    settings = read_settings()
+    if http:
+        from lyra_mcp.http.access_log import log_to_stderr  # noqa: PLC0415 - only HTTP needs it and its libraries
+        from lyra_mcp.http.serving import Options, serve_http  # noqa: PLC0415 - likewise
+
+        log_to_stderr()
+        options = Options(host, port, tuple(allowed_host or ()), tls_cert, tls_key)
+        with refusing():
+            asyncio.run(serve_http(build_server(settings), settings, options, announce=_announce))
+        return
+    from lyra_mcp.stdio import serve_stdio  # noqa: PLC0415 - likewise
+
     # The thread that reads standard input cannot be interrupted; a transaction survives any end.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    asyncio.run(serve_stdio(build_server(read_settings())))
+    asyncio.run(serve_stdio(build_server(settings)))
 
 
 @app.command()
@@ -83,8 +108,9 @@ def _run(operation: Callable[[Services], Awaitable[T]]) -> T:
             await services.worker.close()
             await services.database.close()
 
-    try:
+    with refusing():
         return asyncio.run(run())
-    except LyraError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
+
+
+def _announce(address: str) -> None:
+    print(f"Lyra serves MCP at {address}", file=sys.stderr, flush=True)

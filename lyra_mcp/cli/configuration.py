@@ -1,13 +1,15 @@
-"""The settings as a command meets them: every problem in words and exit code 2; and the file that keeps a choice."""
+"""The settings as a command meets them: every problem in words and an exit code; and the file that keeps a choice."""
 
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from lyra_mcp.errors import StorageFailed
+from lyra_mcp.errors import LyraError, StorageFailed
 from lyra_mcp.settings import SETTINGS_FILE, Settings, SettingsFileInvalid
 
 
@@ -22,6 +24,16 @@ def read_settings() -> Settings:
     except SettingsFileInvalid as error:
         print(f"E_INVALID: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """A command's errors in words, and exit code 1."""
+    try:
+        yield
+    except LyraError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from error
 
 
 def write_setting(home: Path, name: str, value: str | None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import anyio
 
 from lyra_mcp.domain.versions import AliasEvent, HoldoutScores, ModelVersion, prunable, rollback_target
-from lyra_mcp.errors import Conflict, NotFound, Unavailable
+from lyra_mcp.errors import Conflict, Invalid, NotFound, Unavailable
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.serving import BASE, Serving, find_serving
 from lyra_mcp.storage import corrections, job_folders, jobs, model_versions
@@ -124,8 +124,11 @@ async def load(services: Services, adapter_path: str | None) -> str:
     """Serve an adapter by hand until it is unloaded or this server ends; without a path the default of the settings.
 
     Raises:
+        NotFound: the path is another user's.
+        Invalid: a user over HTTP has no default.
         Conflict: the worker refuses it; what served before goes on.
     """
+    _refuse_foreign(services, adapter_path)
     await services.worker.ready()
     loaded = await services.worker.load_adapter(adapter_path)
     if not loaded.ok or loaded.adapter_path is None:
@@ -146,9 +149,12 @@ async def unload(services: Services) -> str:
 async def read_worker_status(services: Services) -> AdapterStatus | None:
     """What the worker has loaded by hand; None where none runs."""
     try:
-        return await services.worker.adapter_status()
+        status = await services.worker.adapter_status()
     except Unavailable:
         return None
+    if status.adapter_path is not None and not services.owns_adapter(status.adapter_path):
+        return status.model_copy(update={"adapter_loaded": False, "adapter_path": None})
+    return status
 
 
 async def compare(services: Services, number: int, other: int | None) -> Comparison:
@@ -188,6 +194,14 @@ async def find_version(tx: Transaction, number: int) -> ModelVersion:
             f"no version {number}; adapters(action='list') shows versions, finetune(action='start') makes one"
         )
     return version
+
+
+def _refuse_foreign(services: Services, adapter_path: str | None) -> None:
+    if adapter_path is None:
+        if services.tenant is not None:
+            raise Invalid("load needs adapter_path; adapters(action='list') shows versions with theirs")
+    elif not services.owns_adapter(adapter_path):
+        raise NotFound(f"no adapter {adapter_path[:80]!r}; adapters(action='list') shows versions with their paths")
 
 
 async def _find_champion_to_replace(

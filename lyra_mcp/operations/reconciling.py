@@ -94,12 +94,12 @@ async def _reconcile_unheard(services: Services, job: Job) -> None:
 
 async def _register(services: Services, job: Job) -> None:
     """Make a version of a finished job, with the gate's verdict; the reviews it used are marked with it."""
-    root = services.settings.jobs_root
+    root, place = services.settings.jobs_root, services.adapters_place
     try:
         report = await anyio.to_thread.run_sync(job_folders.read_report, root, job.job_id)
         path = await anyio.to_thread.run_sync(
             lambda: job_folders.publish_adapter(
-                root, services.settings.adapters_root, job.job_id, sha256=report.adapter_sha256
+                root, services.settings.adapters_root, job.job_id, sha256=report.adapter_sha256, place=place
             )
         )
     except StorageFailed as error:

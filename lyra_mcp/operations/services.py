@@ -1,9 +1,10 @@
-"""What every operation works with, built once when the server starts."""
+"""What every operation works with, built once when the server starts, and once more for each user over HTTP."""
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from secrets import token_hex
 
 from lyra_mcp.operations.indexing import Indexer
@@ -12,6 +13,9 @@ from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client.client import WorkerClient
 from lyra_mcp.worker_client.jobs import JobsClient
 from lyra_mcp.worker_client.process import WorkerProcess
+
+#: The folder of the other users' adapters, inside the adapters root.
+TENANTS = "users"
 
 
 @dataclass(slots=True)
@@ -51,6 +55,25 @@ class Services:
     new_id: Callable[[str], str]
     chance: random.Random
     last_conversations: LastConversations = field(default_factory=LastConversations)
+    #: The user over HTTP, named like their folder; None: the local user, to whom the home belongs.
+    tenant: str | None = None
+
+    @property
+    def adapters_place(self) -> str:
+        """Where this user's adapters lie inside the adapters root, with a slash at the end; the local user: empty."""
+        return f"{TENANTS}/{self.tenant}/" if self.tenant else ""
+
+    def owns_adapter(self, path: str) -> bool:
+        """Whether a path inside the adapters root is this user's; another user's is as good as none."""
+        named = PurePosixPath(path)
+        root = self.settings.adapters_root.expanduser().absolute()
+        parts = (named.relative_to(root) if named.is_relative_to(root) else named).parts
+        if ".." in parts:
+            return False
+        if self.tenant is not None:
+            return not named.is_absolute() and parts[:2] == (TENANTS, self.tenant)
+        # Some file systems do not tell upper case from lower case.
+        return not parts or parts[0].casefold() != TENANTS
 
     def now(self) -> str:
         return as_text(self.clock())
@@ -78,4 +101,22 @@ def build_services(settings: Settings) -> Services:
         clock=lambda: datetime.now(UTC),
         new_id=new_id,
         chance=random.SystemRandom(),
+    )
+
+
+def tenant_services(local: Services, tenant: str) -> Services:
+    """The same worker, and whatever else holds something of a user's anew: a field added above belongs here too.
+
+    `default_adapter` is the local user's, and may have been trained on their corrections.
+    """
+    settings = local.settings.model_copy(update={"user": tenant, "default_adapter": None})
+    database = Database(settings.user_dir)
+    return replace(
+        local,
+        settings=settings,
+        database=database,
+        index=Indexer(database, local.worker),
+        by_hand=ByHand(),
+        last_conversations=LastConversations(),
+        tenant=tenant,
     )

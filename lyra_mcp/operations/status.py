@@ -1,6 +1,6 @@
 """What works, what does not, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lyra_mcp.errors import LyraError
@@ -32,6 +32,8 @@ class Status:
 
 async def read_status(services: Services) -> Status:
     worker = await services.worker.status()
+    if worker.adapter is not None and not services.owns_adapter(worker.adapter):
+        worker = replace(worker, adapter=None)
     problems = [f"worker: {worker.problem}"] if worker.problem else []
     try:
         database = await _read_database(services)

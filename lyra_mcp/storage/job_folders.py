@@ -110,22 +110,26 @@ def read_page(jobs_root: Path, job_id: str) -> str:
         raise StorageFailed(f"the report of job {job_id!r} cannot be read; train again") from error
 
 
-def publish_adapter(jobs_root: Path, adapters_root: Path, job_id: str, *, sha256: str) -> str:
+def publish_adapter(jobs_root: Path, adapters_root: Path, job_id: str, *, sha256: str, place: str = "") -> str:
     """Copy a finished job's adapter to where it is served from; returns its path inside the adapters root.
+
+    `place`: the user's part of the adapters root, with a slash at the end; empty for the local user.
 
     Raises:
         StorageFailed: the bytes are not those of the report.
         DiskFull: nothing is left behind.
     """
+    path = f"{place}{job_id}"
+    target = adapters_root / path
     try:
-        adapters_root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _held(adapters_root):
-            if not (adapters_root / job_id).exists():
-                _copy_adapter(jobs_root / job_id / "adapter", adapters_root / job_id)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _held(target.parent):
+            if not target.exists():
+                _copy_adapter(jobs_root / job_id / "adapter", target)
     except OSError as error:
         raise translate(error) from error
-    verify_adapter(adapters_root, job_id, sha256=sha256)
-    return job_id
+    verify_adapter(adapters_root, path, sha256=sha256)
+    return path
 
 
 def _copy_adapter(source: Path, target: Path) -> None:
@@ -167,8 +171,8 @@ def verify_adapter(adapters_root: Path, adapter_path: str, *, sha256: str) -> No
 
 def remove_adapter(adapters_root: Path, adapter_path: str) -> None:
     """Delete an adapter's files; a half-deleted one is never loadable, because its folder is renamed first."""
-    doomed = adapters_root / f".{adapter_path}.pruned"
     target = adapters_root / adapter_path
+    doomed = target.with_name(f".{target.name}.pruned")
     shutil.rmtree(doomed, ignore_errors=True)
     if target.exists():
         target.rename(doomed)

@@ -29,6 +29,12 @@ def find_tools(profile: Profile) -> list[Tool]:
     ]
 
 
+def split_name(name: str) -> tuple[str, str]:
+    """`tool.action` means the tool with that action; without a dot the action is empty."""
+    tool, _, action = name.partition(".")
+    return tool, action
+
+
 def _strict(tool: Tool) -> Tool:
     """Refuse unknown arguments: dropped silently, a misspelt one would be a wrong label."""
 

@@ -1,0 +1,61 @@
+"""`lyra-mcp token`: who may ask over HTTP."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from lyra_mcp.cli.configuration import read_settings, refusing
+from lyra_mcp.domain.roles import ROLES, Role
+from lyra_mcp.operations.tokens import add_token, list_tokens, revoke_token
+from lyra_mcp.storage.tokens import FILE, Token
+
+app = typer.Typer(help="Tokens for `serve --http`.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.command()
+def add(
+    user: Annotated[str, typer.Option(help="Whose data it opens; the local user's name opens your own.")],
+    role: Annotated[Role, typer.Option(help=f"What it may do: {', '.join(ROLES)}.")],
+    days: Annotated[int | None, typer.Option(min=1, max=3_650, help="It expires after so many days.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token and show it once; only its digest is kept."""
+    with refusing():
+        token, secret = add_token(read_settings(), user=user, role=role, days=days, now=datetime.now(UTC))
+    if as_json:
+        print(json.dumps({**_facts(token), "token": secret}))
+        return
+    print(secret)
+    print(f"token {token.token_id} of {user}, {role}; it is shown this once, keep it safe", file=sys.stderr)
+
+
+@app.command(name="list")
+def list_all(as_json: AsJson = False) -> None:
+    """List tokens, without themselves."""
+    with refusing():
+        tokens = list_tokens(read_settings())
+    if as_json:
+        print(json.dumps({"tokens": [_facts(token) for token in tokens]}))
+        return
+    for token in tokens:
+        expires = "never" if token.expires_at is None else f"{token.expires_at:%Y-%m-%d}"
+        print(f"{token.token_id}  {token.role:7}  expires {expires:10}  {token.user}")
+    if not tokens:
+        print(f"no tokens; while {FILE} exists, serve --http asks for one all the same", file=sys.stderr)
+
+
+@app.command()
+def revoke(token_id: str, as_json: AsJson = False) -> None:
+    """Refuse a token from now on, also in a server that runs."""
+    with refusing():
+        token = revoke_token(read_settings(), token_id)
+    print(json.dumps({"revoked": _facts(token)}) if as_json else f"revoked {token.token_id} of {token.user}")
+
+
+def _facts(token: Token) -> dict[str, Any]:
+    return token.model_dump(mode="json", exclude={"sha256"})

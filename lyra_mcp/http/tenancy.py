@@ -1,0 +1,69 @@
+"""Between HTTP and the tools: each request meets its own user's data, and does only what its token's role allows."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
+from mcp.types import CallToolResult, TextContent
+
+from lyra_mcp.domain.identities import Identity
+from lyra_mcp.domain.roles import NEEDED, least_role, may, needed_role
+from lyra_mcp.errors import Forbidden
+from lyra_mcp.http.access_log import record_of
+from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.tenants import Tenants
+from lyra_mcp.tools import split_name
+
+#: Under it, in the ASGI scope, stands whom the gateway recognised.
+SCOPE_KEY = "lyra_mcp.identity"
+
+
+def tenancy(tenants: Tenants) -> ServerMiddleware[Services]:
+    """The SDK's middleware: it hands on the user's services in place of the server's, so that no tool can choose."""
+
+    async def middleware(ctx: ServerRequestContext[Services, Any], call_next: CallNext) -> HandlerResult:
+        identity = _identity(ctx)
+        if ctx.method == "tools/call" and (refusal := _refuse(ctx, identity)) is not None:
+            return refusal
+        async with tenants.held(ctx.lifespan_context, identity.user) as services:
+            result = await call_next(replace(ctx, lifespan_context=services))
+        return _listed(result, identity) if ctx.method == "tools/list" else result
+
+    return middleware
+
+
+def _identity(ctx: ServerRequestContext[Services, Any]) -> Identity:
+    """Of the request that carries this very message, not of the one that opened the session."""
+    identity = None if ctx.request is None else ctx.request.scope.get(SCOPE_KEY)
+    assert isinstance(identity, Identity), "a message reached MCP past the gateway"
+    return identity
+
+
+def _refuse(ctx: ServerRequestContext[Services, Any], identity: Identity) -> CallToolResult | None:
+    params = ctx.params or {}
+    name, arguments = params.get("name"), params.get("arguments")
+    if not isinstance(name, str):
+        return None  # the SDK says what is wrong with it
+    tool, action = split_name(name)
+    # Where both are given and differ, the call is refused later; here the name's word counts.
+    asked = action or (arguments.get("action") if isinstance(arguments, Mapping) else None)
+    record = record_of(ctx.request.scope) if ctx.request else None
+    if record is not None and tool in NEEDED:
+        record.tool = tool
+    needed = needed_role(tool, asked)
+    if may(identity.role, needed):
+        return None
+    error = Forbidden(
+        f"this needs the role {needed}, and the token has {identity.role}; ask the server's owner for another token"
+    )
+    return CallToolResult(content=[TextContent(type="text", text=str(error))], is_error=True)
+
+
+def _listed(result: HandlerResult, identity: Identity) -> HandlerResult:
+    """The tools the role has a use for; what one caller sees is not for another's cache."""
+    if not isinstance(result, dict):
+        return result
+    tools = [tool for tool in result.get("tools", []) if may(identity.role, least_role(tool["name"]))]
+    scope = {"cacheScope": "private"} if "cacheScope" in result else {}
+    return {**result, "tools": tools, **scope}
