@@ -8,6 +8,7 @@ from secrets import token_hex
 
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
+from lyra_mcp.storage.keys import KeyStore
 from lyra_mcp.worker_client.client import WorkerClient
 from lyra_mcp.worker_client.jobs import JobsClient
 from lyra_mcp.worker_client.process import WorkerProcess
@@ -30,6 +31,8 @@ class Services:
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
+    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, or a token's subject.
+    actor: str = "mcp"
 
     def now(self) -> str:
         return as_text(self.clock())
@@ -44,11 +47,16 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{token_hex(6)}"
 
 
+def key_store(settings: Settings) -> KeyStore:
+    secret = settings.passphrase.get_secret_value() if settings.passphrase else None
+    return KeyStore(settings.home, settings.user, source=settings.key_source, passphrase=secret)
+
+
 def build_services(settings: Settings) -> Services:
     worker = WorkerClient(WorkerProcess(settings))
     return Services(
         settings=settings,
-        database=Database(settings.user_dir),
+        database=Database(settings.user_dir, key_store(settings)),
         worker=worker,
         jobs=JobsClient(worker),
         by_hand=ByHand(),
