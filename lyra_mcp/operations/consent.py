@@ -1,5 +1,6 @@
 """Consent: recorded for each purpose, asked for where something is about to be done, revoked at any time."""
 
+from lyra_mcp.domain.audit import Event
 from lyra_mcp.domain.consents import ConsentEvent, Standing, may, standing
 from lyra_mcp.errors import ConsentMissing, Invalid
 from lyra_mcp.operations.services import Services
@@ -30,7 +31,7 @@ async def record_in(
     now = services.now()
     await consents.insert_event(tx, ConsentEvent(purpose, provider, granted, reason, now))
     detail = {"purpose": purpose, "provider": provider}
-    event = "consent_granted" if granted else "consent_revoked"
+    event: Event = "consent_granted" if granted else "consent_revoked"
     await audit_log.append(tx, event, services.actor, detail, created_at=now)
 
 

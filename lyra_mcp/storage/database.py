@@ -4,7 +4,6 @@ import fcntl
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import IO
@@ -18,7 +17,7 @@ from lyra_mcp.storage import audit_log
 from lyra_mcp.storage.audit_head import HeadFile
 from lyra_mcp.storage.connections import Row, Transaction, connector, first_value
 from lyra_mcp.storage.erasure import finish_erasure, forget_order, read_order
-from lyra_mcp.storage.keys import KeyStore, UserKeys, settled
+from lyra_mcp.storage.keys import KeyStore, UserKeys, settled, with_pending
 from lyra_mcp.storage.master_keys import KEY_BYTES
 
 __all__ = ["Database", "Row", "Transaction", "first_value", "migrations", "schema_version", "translate"]
@@ -148,12 +147,11 @@ class Database:
         """Give the database a new key. At every moment the key file holds the one that fits."""
         async with self.alone() as connection:
             assert self._unlocked is not None
-            begun = replace(self._unlocked, pending=secrets.token_bytes(KEY_BYTES))
-            assert begun.pending is not None
-            await anyio.to_thread.run_sync(self.keys.save, begun)
-            await connection.execute(f"PRAGMA rekey = \"x'{begun.pending.hex()}'\"")
+            new = secrets.token_bytes(KEY_BYTES)
+            await anyio.to_thread.run_sync(self.keys.save, with_pending(self._unlocked, new))
+            await connection.execute(f"PRAGMA rekey = \"x'{new.hex()}'\"")
             await connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._unlocked = settled(begun, begun.pending)
+            self._unlocked = settled(self._unlocked, new)
             await anyio.to_thread.run_sync(self.keys.save, self._unlocked)
 
     async def unlocked(self) -> UserKeys:

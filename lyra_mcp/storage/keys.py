@@ -148,6 +148,11 @@ def settled(keys: UserKeys, database: bytes) -> UserKeys:
     return replace(keys, database=database, pending=None)
 
 
+def with_pending(keys: UserKeys, database: bytes) -> UserKeys:
+    """While the database is being replaced by one with another key."""
+    return replace(keys, pending=database)
+
+
 def _derived(root: bytes, purpose: bytes) -> bytes:
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - loaded where a key is needed
     from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand  # noqa: PLC0415 - likewise

@@ -173,7 +173,7 @@ def _keep_in_keyring(master_id: str, key: bytes) -> bool:
     written = base64.b64encode(key).decode()
     try:
         keyring.set_password(KEYRING_SERVICE, master_id, written)
-        return keyring.get_password(KEYRING_SERVICE, master_id) == written
+        return bool(keyring.get_password(KEYRING_SERVICE, master_id) == written)
     except (KeyringError, RuntimeError):  # some backends raise what their bus raises
         return False
 
