@@ -31,8 +31,8 @@ Event = Literal[
     "calibration_rolled_back",
 ]
 
-Value = int | float | bool | str | None
-Detail = Mapping[str, Value | list[str] | list[int] | Mapping[str, int]]
+#: Numbers, ids, and lists of them.
+Detail = Mapping[str, object]
 
 #: The mac before the first entry.
 GENESIS = "0" * 64

@@ -6,12 +6,11 @@ from pathlib import Path
 import anyio
 
 from lyra_mcp.domain.audit import Head
-from lyra_mcp.errors import Conflict
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import audit_log, backups
 from lyra_mcp.storage.backups import Backup
 from lyra_mcp.storage.database import translate
-from lyra_mcp.storage.files import sync_folder
+from lyra_mcp.storage.files import refuse_existing, sync_folder
 from lyra_mcp.storage.keys import UserKeys, with_pending
 
 
@@ -29,9 +28,7 @@ async def back_up(services: Services, path: Path) -> BackedUp:
     Raises:
         Conflict: there is a file of this name.
     """
-    path = path.expanduser().absolute()
-    if path.exists():
-        raise Conflict(f"{path} exists already; give another name")
+    await anyio.to_thread.run_sync(refuse_existing, path)
     copy = services.settings.user_dir / "backup.partial"
     keys = await services.database.unlocked()
     now = services.now()

@@ -47,11 +47,15 @@ async def find(tx: Transaction, purpose: Purpose, provider: str = "") -> Standin
 async def require(tx: Transaction, purpose: Purpose, provider: str = "") -> None:
     """Raises ConsentMissing unless the person lets this be done."""
     state = await find(tx, purpose, provider)
-    if may(purpose, state):
-        return
+    if not may(purpose, state):
+        raise ConsentMissing(explain(purpose, state, provider))
+
+
+def explain(purpose: Purpose, state: Standing, provider: str = "") -> str:
+    """Why it may not be done, and what would change that."""
     to = f", provider={provider!r}" if provider else ""
     said = "withdrew their consent to" if state == "revoked" else "was never asked about"
-    raise ConsentMissing(
+    return (
         f"the person {said} {_WORDS[purpose]}{f' to {provider}' if provider else ''}; ask them, then"
         f" privacy(action='consent', purpose={purpose!r}{to}, granted=true)"
     )

@@ -1,5 +1,6 @@
 """Forget a person: every row, every file, and the key that makes backups readable."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -56,6 +57,7 @@ async def erase(services: Services) -> Erased:
         erased = await _read(services, tx)
         order = await _order(services, tx, erased)
     await services.database.replace(partial(_carry_out, services, order))
+    services.last_conversations.clear()
     async with services.database.transaction():
         pass  # the empty database is made, and its audit begins with the erasure
     return erased
@@ -121,12 +123,10 @@ async def _stop_training(services: Services) -> None:
     for job in found:
         if job.state not in WATCHED or not job_folders.is_training(root, job.job_id):
             continue
-        try:
+        with suppress(LyraError):  # whether it trains on is looked at below
             await services.jobs.cancel(job.job_id)
-        except LyraError:
-            pass  # whether it trains on is looked at below
         with anyio.move_on_after(STOP_WAIT_S):
-            while job_folders.is_training(root, job.job_id):
+            while job_folders.is_training(root, job.job_id):  # noqa: ASYNC110 - another process's state
                 await anyio.sleep(STOP_POLL_S)
         if job_folders.is_training(root, job.job_id):
             raise Conflict(

@@ -8,9 +8,9 @@ import anyio
 from lyra_mcp.errors import Conflict, Invalid, NotFound, StorageFailed
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import audit_log
-from lyra_mcp.storage.connections import connector, sqlite
+from lyra_mcp.storage.connections import DatabaseError, connector
 from lyra_mcp.storage.database import translate
-from lyra_mcp.storage.files import write_private
+from lyra_mcp.storage.files import refuse_existing, write_private
 from lyra_mcp.storage.master_keys import Source
 
 PASSPHRASE_CHARS_MIN = 8
@@ -62,8 +62,7 @@ async def export(services: Services, path: Path, passphrase: str) -> Path:
     """Write the keys in a form that a passphrase opens; with it backups can be read on any machine."""
     if len(passphrase) < PASSPHRASE_CHARS_MIN:
         raise Invalid(f"a passphrase needs {PASSPHRASE_CHARS_MIN} characters; choose a longer one")
-    if path.exists():
-        raise Conflict(f"{path} exists already; give another name")
+    await anyio.to_thread.run_sync(refuse_existing, path)
     keys = await services.database.unlocked()
     written = await anyio.to_thread.run_sync(services.database.keys.export, keys, passphrase)
     try:
@@ -84,7 +83,7 @@ async def import_(services: Services, path: Path, passphrase: str) -> KeyStatus:
         Conflict: the key that is here works, or the database here has another key.
     """
     try:
-        written = path.read_bytes()
+        written = await anyio.to_thread.run_sync(path.read_bytes)
     except OSError as error:
         raise NotFound(f"{path} cannot be read ({error.strerror}); name the file that `key export` wrote") from error
     database, store = services.database, services.database.keys
@@ -94,7 +93,7 @@ async def import_(services: Services, path: Path, passphrase: str) -> KeyStatus:
     if database.path.exists():
         try:
             connector(database.path, keys.database)().close()
-        except sqlite.DatabaseError as error:
+        except DatabaseError as error:
             raise Conflict(
                 "the exported key does not open the database here; export and database must be of one time, or move"
                 " the database away and restore a backup"

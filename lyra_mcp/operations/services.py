@@ -32,6 +32,10 @@ class LastConversations:
     def of(self, connection: str | None) -> str | None:
         return None if connection is None else self.by_connection.get(connection)
 
+    def clear(self) -> None:
+        """What they remembered was erased."""
+        self.by_connection.clear()
+
     def note(self, connection: str, memory_id: str) -> None:
         self.by_connection.pop(connection, None)
         self.by_connection[connection] = memory_id

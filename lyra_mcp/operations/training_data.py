@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from lyra_mcp.domain.corrections import Review
+from lyra_mcp.domain.screening import Screen
+from lyra_mcp.operations import consent
 from lyra_mcp.storage import corrections, edges, jobs
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import Sample
@@ -38,8 +40,13 @@ class TrainingData:
 
 
 async def collect(tx: Transaction) -> TrainingData:
-    """Everything people said, cumulative; where an earlier version held a pair out, it stays held out."""
+    """Everything people said, cumulative; where an earlier version held a pair out, it stays held out.
+
+    Nothing where the person withdrew their consent to learning. What it gives has not been redacted yet.
+    """
     found = await corrections.list_last_words(tx)
+    if not await consent.may_learn(tx):
+        return TrainingData([], {"consent to learning withdrawn": len(found)} if found else {})
     # Labels an agent or a program gave are no ground truth: a model must not be trained on its own kind.
     by_people = [review for review in found if review.source_type == "human"]
     excluded = Counter(f"reviewed by {review.source_type}" for review in found if review.source_type != "human")
@@ -77,6 +84,24 @@ async def collect(tx: Transaction) -> TrainingData:
         for edge in await edges.list_unreviewed(tx, claim_id=None, limit=REHEARSED_MAX)
     ]
     return TrainingData(samples, dict(excluded))
+
+
+def screened(data: TrainingData, screen: Screen) -> TrainingData:
+    """The same without personal data: tags in its place, or the sample left out, as the person's mode says.
+
+    A text that cannot be scanned is left out too.
+    """
+    kept: list[Sample] = []
+    excluded = Counter(data.excluded)
+    for sample in data.samples:
+        premise, hypothesis = screen.screen(sample.premise), screen.screen(sample.hypothesis)
+        if premise.text is None or hypothesis.text is None:
+            excluded[next(one.outcome for one in (premise, hypothesis) if one.text is None)] += 1
+        elif (premise.outcome, hypothesis.outcome) == ("clean", "clean"):
+            kept.append(sample)
+        else:
+            kept.append(sample.model_copy(update={"premise": premise.text, "hypothesis": hypothesis.text}))
+    return TrainingData(kept, dict(excluded))
 
 
 def _shuffled(review: Review) -> str:

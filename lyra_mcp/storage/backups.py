@@ -8,8 +8,7 @@ from typing import Any
 
 from lyra_mcp.domain.audit import Head
 from lyra_mcp.errors import Invalid, StorageFailed
-from lyra_mcp.storage.connections import connector
-from lyra_mcp.storage.connections import sqlite as dbapi
+from lyra_mcp.storage.connections import DatabaseError, connector
 from lyra_mcp.storage.files import sync_folder
 from lyra_mcp.storage.keys import UserKeys, unwrap, wrap
 
@@ -92,7 +91,7 @@ def extract_database(path: Path, target: Path, key: bytes) -> None:
             connection.close()
         if broken or found != "ok":
             raise StorageFailed("the backup's database is damaged; take another backup")
-    except (OSError, zipfile.BadZipFile, KeyError, dbapi.DatabaseError) as error:
+    except (OSError, zipfile.BadZipFile, KeyError, DatabaseError) as error:
         target.unlink(missing_ok=True)
         raise StorageFailed("the backup's database is damaged; take another backup") from error
 

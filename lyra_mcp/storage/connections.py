@@ -11,6 +11,7 @@ from sqlcipher3 import dbapi2 as sqlite  # never the standard library's module b
 from lyra_mcp.domain.audit import Head
 
 Row = sqlite.Row
+DatabaseError = sqlite.DatabaseError
 
 #: Pages kept decrypted in memory; with less, a scan of vectors decrypts the table again at every query.
 CACHE_KIB = 65_536

@@ -7,6 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lyra_mcp.errors import Conflict
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises Conflict: nothing of a person's is overwritten."""
+    if path.exists():
+        raise Conflict(f"{path} exists already; give another name")
+
 
 def write_private(path: Path, content: bytes) -> None:
     """Replace a file by one of mode 0600 that is on the disk when this returns; a power cut leaves the old one."""

@@ -53,6 +53,7 @@ EXCLUDED: dict[str, str] = {
     "memory_words_data": "belongs to the index",
     "memory_words_docsize": "belongs to the index",
     "memory_words_idx": "belongs to the index",
+    "memory_sketches": "computed from the texts of memories",
     "idempotency_keys": "copies of answers, kept so that a repeated call is not done twice",
     "sqlite_sequence": "the database's own counters",
 }
