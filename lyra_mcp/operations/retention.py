@@ -36,16 +36,16 @@ async def set_rule(services: Services, kind: MemoryKind, days: int | None) -> di
         return await retention_rules.list_rules(tx)
 
 
-async def apply(services: Services) -> dict[MemoryKind, int]:
+async def apply(services: Services) -> dict[str, int]:
     """Forget what is older than its rule allows; returns how many memories of each kind that were."""
     rules = await read_rules(services)
-    forgotten: dict[MemoryKind, int] = {}
+    forgotten: dict[str, int] = {}
     for kind in MEMORY_KINDS:
         if kind in rules and (count := await _forget_older(services, kind, days=rules[kind])):
             forgotten[kind] = count
     if forgotten:
         async with services.database.transaction() as tx:
-            await audit_log.append(tx, "retention_applied", "server", dict(forgotten), created_at=services.now())
+            await audit_log.append(tx, "retention_applied", "server", forgotten, created_at=services.now())
         await services.database.scrub()
     return forgotten
 

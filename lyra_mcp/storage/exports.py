@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from lyra_mcp.errors import Conflict, Invalid
-from lyra_mcp.storage.files import sync_folder
-from lyra_mcp.storage.sealed_files import SealedWriter
+from lyra_mcp.errors import Conflict, Invalid, NotFound
+from lyra_mcp.storage.files import refuse_existing, sync_folder
+from lyra_mcp.storage.sealed_files import SealedWriter, unseal
 
 #: Of a job's folder these are copied; checkpoints are states of an optimizer and nothing to read.
 JOB_FILES = ("request.json", "samples.jsonl", "report.json", "report.html", "log")
@@ -81,3 +81,20 @@ def files_below(folder: Path, inside: str) -> dict[str, Path]:
     """The files of a folder, by where they go in the zip; links are left out."""
     found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return {f"{inside}/{path.relative_to(folder).as_posix()}": path for path in found}
+
+
+def open_sealed(sealed: Path, target: Path, passphrase: str) -> int:
+    """Write the zip inside a sealed export; returns its size in bytes.
+
+    Raises:
+        Invalid: it cannot be opened, and nothing is left of it.
+        Conflict: there is a file of the target's name.
+        NotFound: there is no such sealed file.
+    """
+    if not sealed.is_file():
+        raise NotFound(f"no file {sealed}; name a sealed export")
+    refuse_existing(target)
+    with _whole(target) as file:
+        for piece in unseal(sealed, passphrase):
+            file.write(piece)
+    return target.stat().st_size
