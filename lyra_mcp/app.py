@@ -64,6 +64,7 @@ def build_server(settings: Settings, *, services: Callable[[Settings], Services]
         finally:
             kept.cancel()
             await asyncio.wait([kept])
+            await lyra.index.close()
             await lyra.worker.close()
             await lyra.database.close()
 

@@ -11,10 +11,11 @@ import anyio
 from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
 from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, NotFound, TooFewReviews
-from lyra_mcp.operations import consent, redacting
+from lyra_mcp.operations import consent
 from lyra_mcp.operations.reconciling import move, read_run, reconcile
+from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
-from lyra_mcp.operations.training_data import TrainingData, collect, screened
+from lyra_mcp.operations.training_data import TrainingData, collect
 from lyra_mcp.storage import audit_log, corrections, job_folders, jobs, model_versions
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
@@ -49,13 +50,10 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     recipe = find_recipe(recipe_name)
     await reconcile(services)
     async with services.database.transaction() as tx:
-        screen = await redacting.read_screen(services, tx)
         may_learn = await consent.may_learn(tx)
-        collected = await collect(tx)
+        data = await collect(tx, await read_screen(services, tx))
         triggers = await _triggers(services, tx)
         under_way = await jobs.find_job_under_way(tx, "nli_lora")
-    # Before anything is frozen: what a training reads lies on the disk as a file.
-    data = await anyio.to_thread.run_sync(screened, collected, screen)
     preflight = await services.jobs.preflight(
         Preflight(recipe=recipe, samples=data.reviewed, chars_mean=data.chars_mean, limits=_limits(services))
     )
@@ -227,7 +225,9 @@ def find_recipe(name: str) -> NliLoraRecipe:
 
 
 def _limits(services: Services) -> Limits:
-    return Limits(samples_min=services.settings.training_samples_min)
+    settings = services.settings
+    # One thread unless somebody said otherwise: a training in the background leaves the other cores to the person.
+    return Limits(samples_min=settings.training_samples_min, threads=settings.threads or 1)
 
 
 def _refuse_obstacles(services: Services, planned: Plan, *, force: bool) -> None:
