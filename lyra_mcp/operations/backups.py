@@ -72,6 +72,7 @@ async def restore(services: Services, path: Path) -> Backup:
             # The chain continues from what the backup holds: the entries after it are lost with their rows.
             services.database.head_file.write(backup.head)
 
+        await services.index.forget()
         await services.database.replace(change)
     finally:
         fresh.unlink(missing_ok=True)

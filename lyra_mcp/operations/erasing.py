@@ -56,6 +56,7 @@ async def erase(services: Services) -> Erased:
     async with services.database.transaction() as tx:
         erased = await _read(services, tx)
         order = await _order(services, tx, erased)
+    await services.index.forget()
     await services.database.replace(partial(_carry_out, services, order))
     services.last_conversations.clear()
     async with services.database.transaction():

@@ -1,6 +1,7 @@
 """Retention: memories of a kind are forgotten at an age, at the start of a server and then every day."""
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 
 import anyio
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 #: A server answers its first calls before it looks for what is too old.
 FIRST_S = 5.0
 EVERY_S = 24 * 3600.0
+ACTOR = "retention"
 #: Forgotten in one transaction.
 BATCH = 500
 
@@ -45,8 +47,7 @@ async def apply(services: Services) -> dict[str, int]:
             forgotten[kind] = count
     if forgotten:
         async with services.database.transaction() as tx:
-            await audit_log.append(tx, "retention_applied", "server", forgotten, created_at=services.now())
-        await services.database.scrub()
+            await audit_log.append(tx, "retention_applied", ACTOR, forgotten, created_at=services.now())
     return forgotten
 
 
@@ -64,10 +65,10 @@ async def keep_applying(services: Services) -> None:
 
 async def _forget_older(services: Services, kind: MemoryKind, *, days: int) -> int:
     until = as_text(services.clock() - timedelta(days=days))
-    count = 0
+    count, acting = 0, replace(services, actor=ACTOR)
     while True:
         async with services.database.transaction() as tx:
             found = await memories.list_memories(tx, kind=kind, until=until, include_superseded=True, limit=BATCH)
         if not found:
             return count
-        count += len((await forgetting.forget(services, [memory.memory_id for memory in found])).forgotten)
+        count += len((await forgetting.forget(acting, [memory.memory_id for memory in found])).forgotten)

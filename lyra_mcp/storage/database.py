@@ -1,12 +1,12 @@
 """The one encrypted SQLite file of a user: opening, migrating, and one transaction at a time."""
 
 import fcntl
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import IO
 
 import anyio
 from sqlcipher3 import dbapi2 as sqlite  # never the standard library's module beside it: its exceptions differ
@@ -77,7 +77,7 @@ class Database:
         self._connection: Transaction | None = None
         self._unlocked: UserKeys | None = None
         #: Shared by every server that has the database open; held alone by whoever replaces it.
-        self._presence: IO[str] | None = None
+        self._presence: int | None = None
         self._lock = anyio.Lock()
         #: How often the data were replaced: what somebody keeps in memory belongs to one generation.
         self.generation = 0
@@ -176,7 +176,7 @@ class Database:
     async def close(self) -> None:
         await self._disconnect()
         if self._presence is not None:
-            self._presence.close()
+            os.close(self._presence)
             self._presence = None
 
     @asynccontextmanager
@@ -212,7 +212,9 @@ class Database:
                     connection.audit_key = keys.audit
                     await self._begin_audit(connection)
                     if self._presence is None:
-                        self._presence = (self._folder / "lyra.open").open("w")
+                        self._presence = os.open(
+                            self._folder / "lyra.open", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                        )
                         fcntl.flock(self._presence, fcntl.LOCK_SH)
                 except BaseException:
                     await connection.close()

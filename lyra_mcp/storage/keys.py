@@ -73,6 +73,7 @@ class KeyStore:
 
     def save(self, keys: UserKeys) -> None:
         """Replace the key file; a power cut leaves the old one."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write(self.path, keys, self._masters.current())
 
     def destroy(self) -> None:

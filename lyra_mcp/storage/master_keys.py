@@ -79,7 +79,9 @@ class MasterKeys:
         with self._held():
             ring = self._read()
             assert ring is not None
-            doomed = [one for one in ring["masters"] if one != master_id]
+            doomed = [
+                one for one, entry in ring["masters"].items() if one != master_id and entry["source"] == "keyring"
+            ]
             ring["masters"] = {master_id: ring["masters"][master_id]}
             write_private(self.path, json.dumps({**ring, "current": master_id}).encode())
             for one in doomed:
