@@ -1,6 +1,7 @@
 """The one encrypted SQLite file of a user: opening, migrating, and one transaction at a time."""
 
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,6 +22,8 @@ from lyra_mcp.storage.keys import KeyStore, UserKeys, settled, with_pending
 from lyra_mcp.storage.master_keys import KEY_BYTES
 
 __all__ = ["Database", "Row", "Transaction", "first_value", "migrations", "schema_version", "translate"]
+
+log = logging.getLogger(__name__)
 
 
 def migrations() -> list[str]:
@@ -79,6 +82,7 @@ class Database:
         #: Shared by every server that has the database open; held alone by whoever replaces it.
         self._presence: int | None = None
         self._lock = anyio.Lock()
+        self._is_warned = False
         #: How often the data were replaced: what somebody keeps in memory belongs to one generation.
         self.generation = 0
 
@@ -220,6 +224,11 @@ class Database:
                     await connection.close()
                     raise
             self._connection, self._unlocked = connection, keys
+            if self.keys.source() == "file" and not self._is_warned:
+                self._is_warned = True
+                log.warning(
+                    "the master key is a file readable by you alone; `lyra-mcp key status` says what that means"
+                )
         return self._connection
 
     async def _begin_audit(self, connection: Transaction) -> None:
