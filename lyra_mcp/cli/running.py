@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -32,6 +33,8 @@ def run(operation: Callable[[Services], Awaitable[T]]) -> T:
             await services.worker.close()
             await services.database.close()
 
+    # What a command has to say it says itself; warnings are for the log of a server.
+    logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     try:
         return asyncio.run(within(_unlocked(read_settings())))
     except LyraError as error:

@@ -59,9 +59,8 @@ async def test_what_was_planted_everywhere_is_exported_and_then_in_no_byte_of_th
         await correct(agent)
         job = await train(agent)
         await agent("adapters", action="activate", version=job["version"], force=True, confirm=True)
-        assert planted(house.home) == [f"jobs/{job['job_id']}/samples.jsonl"] or all(
-            name.startswith("jobs/") for name in planted(house.home)
-        )
+        # What the worker reads is not encrypted: that is why an erasure must find it.
+        assert f"jobs/{job['job_id']}/samples.jsonl" in planted(house.home)
 
         exported = await agent("privacy", action="export")
         with zipfile.ZipFile(exported["path"]) as archive:
@@ -76,7 +75,7 @@ async def test_what_was_planted_everywhere_is_exported_and_then_in_no_byte_of_th
         assert not Path(exported["path"]).exists()
 
         # The same server goes on, with an empty database and the base alone.
-        assert (await agent("recall", query="codeword"))["hits"] == []
+        assert (await agent("privacy", action="report"))["report"]["stored"] == {"audit_log": 1}
         assert (await agent("adapters", action="status"))["serving"] == {"adapter": "base", "version": None}
         judged = await agent("judge", pairs=[{"premise": "a", "hypothesis": "b"}])
         assert judged["served_by"]["adapter"] is None
@@ -91,8 +90,6 @@ async def test_nothing_on_the_disk_is_readable_and_the_audit_survives_a_restart(
     async with connect(house) as agent:
         await agent("remember", memory=FACT)
         await agent("privacy", action="consent", purpose="learn_locally", granted=False)
-        hits = (await agent("recall", query="codeword"))["hits"]
-        assert any(SECRET in hit["preview"] for hit in hits)
     assert planted(house.home) == []
     assert not any(path.read_bytes().startswith(b"SQLite format 3") for path in house.home.rglob("*.db"))
 
@@ -149,8 +146,8 @@ async def test_a_person_can_do_all_of_it_from_the_command_line(own_house, connec
 
 @pytest.mark.parametrize("words", [("privacy", "erase", "--yes"), ("key", "rotate")])
 async def test_what_needs_the_database_alone_says_so_while_a_server_has_it(house, connect, words):
-    async with connect(house) as agent:
+    async with connect(house, tools="full") as agent:
         await agent("remember", memory=FACT)
         refused = await asyncio.to_thread(lyra, house, *words, code=1)
         assert refused["refused"].startswith("E_CONFLICT: another server of this user has the database open")
-        assert (await agent("recall", query="codeword"))["hits"]
+        assert (await agent("privacy", action="report"))["report"]["stored"]["facts"] == 1
