@@ -2,6 +2,7 @@
 
 from lyra_mcp.domain.memories import check_rating
 from lyra_mcp.errors import Invalid, NotFound
+from lyra_mcp.operations import preferring
 from lyra_mcp.operations.feedback import Action
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import conversations, memories
@@ -35,6 +36,7 @@ def rate_conversation(
     async def act(tx: Transaction) -> dict[str, object]:
         before = await _find(tx, conversation_id)
         await conversations.insert_rating(tx, before.memory_id, rating, comment=comment, created_at=lyra.now())
+        await preferring.learn_from(lyra, tx, before.memory_id)
         return {"conversation_id": before.memory_id, "rating": rating, "previous_rating": before.rating}
 
     return act
@@ -51,12 +53,12 @@ async def training_data(
     check_rating(min_rating)
     if limit is not None and (type(limit) is not int or limit < 0):
         raise Invalid("limit must be a whole number from 0 on; correct it and call again")
-    async with lyra.database.transaction() as tx:
+    async with lyra.database.reading() as tx:
         return await memories.conversations(tx, min_rating=min_rating, limit=limit, unused_only=True)
 
 
 async def conversation_stats(lyra: Services) -> ConversationStats:
-    async with lyra.database.transaction() as tx:
+    async with lyra.database.reading() as tx:
         return await conversations.count(tx)
 
 

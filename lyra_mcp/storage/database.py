@@ -100,10 +100,25 @@ class Database:
             DiskFull: nothing was written.
             StorageFailed: the file cannot be opened, read or written.
         """
+        async with self._within("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        """One moment's view, for statements that only read; it does not wait for another server that writes.
+
+        Raises:
+            StorageFailed: the file cannot be opened or read.
+        """
+        async with self._within("BEGIN") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _within(self, begin: str) -> AsyncIterator[Transaction]:
         async with self._connected() as connection:
-            connection.audit_head = None
             try:
-                await connection.execute("BEGIN IMMEDIATE")
+                connection.audit_head = None
+                await connection.execute(begin)
                 yield connection
                 await connection.commit()
             except BaseException:
@@ -271,7 +286,12 @@ class Database:
 
     async def _connect(self, key: bytes) -> Transaction:
         connection = Transaction(connector(self.path, key), 64)
-        await connection
+        try:
+            await connection
+        except BaseException:
+            # It was told to stop, and its last word must find this loop running.
+            await anyio.to_thread.run_sync(connection._thread.join)  # noqa: SLF001 - aiosqlite has no way to wait for it
+            raise
         return connection
 
 
