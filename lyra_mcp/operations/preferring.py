@@ -22,6 +22,7 @@ from lyra_mcp.domain.preferences import (
     undone,
 )
 from lyra_mcp.errors import Invalid
+from lyra_mcp.operations import consent
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import preferences
 from lyra_mcp.storage.database import Transaction
@@ -124,7 +125,7 @@ async def learn_from(services: Services, tx: Transaction, memory_id: str) -> Non
 
     To be called in the transaction that stores or rates it; what it taught before is replaced.
     """
-    if not services.settings.auto_learn:
+    if not services.settings.auto_learn or not await consent.may_learn(tx):
         return
     conversation = await preferences.find_interaction(tx, memory_id)
     if conversation is None:

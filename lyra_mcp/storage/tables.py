@@ -55,6 +55,7 @@ EXCLUDED: dict[str, str] = {
     "memory_words_docsize": "belongs to the index",
     "memory_words_idx": "belongs to the index",
     "memory_bits": "computed from the texts of memories",
+    "memories_waiting": "belongs to the index",
     "encoders": "says which program computed the vectors",
     "memory_sketches": "computed from the texts of memories",
     "idempotency_keys": "copies of answers, kept so that a repeated call is not done twice",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lyra_mcp.domain.memories import NewFact
+from lyra_mcp.domain.memories import Message, NewConversation, NewFact
 from lyra_mcp.errors import ConsentMissing, Invalid
 from lyra_mcp.operations import auditing, consent, finetuning, redacting
 from lyra_mcp.operations.remembering import remember
@@ -104,6 +104,17 @@ async def test_the_yes_to_a_training_is_the_consent_and_is_on_record(services, l
     [row] = await lyra.sql("SELECT purpose, granted, reason FROM consent_events")
     assert row == {"purpose": "learn_locally", "granted": 1, "reason": "agreed when a training was started"}
     assert await events() == ["consent_granted", "training_started"]
+
+
+async def test_a_withdrawn_consent_lets_no_conversation_teach_a_preference(lyra, services, say):
+    wish = NewConversation(messages=(Message("user", "Please keep it short."),), response="Yes.")
+    await say("learn_locally", granted=False)
+    await remember(services, wish)
+    assert await lyra.count("preference_evidence") == 0
+
+    await say("learn_locally", granted=True)
+    await remember(services, wish)
+    assert await lyra.count("preference_evidence") > 0
 
 
 async def test_conversations_wait_for_an_explicit_yes(services, say):
