@@ -239,10 +239,10 @@ class Database:
                     await connection.close()
                     raise
             self._connection, self._unlocked = connection, keys
-            if self.keys.source() == "file" and not self._is_warned:
+            if self.keys.fell_back() and not self._is_warned:
                 self._is_warned = True
                 log.warning(
-                    "the master key is a file readable by you alone; `lyra-mcp key status` says what that means"
+                    "no system keyring answers, so the master key is a file; `lyra-mcp key status` says what that means"
                 )
         return self._connection
 

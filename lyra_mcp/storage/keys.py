@@ -45,11 +45,16 @@ class KeyStore:
         self.user = user
         self.path = home / "users" / user / KEY_FILE
         self._home = home
+        self._is_automatic = source == "auto"
         self._masters = MasterKeys(home, source=source, passphrase=passphrase)
 
     def source(self) -> Source | None:
         """Where the master key lies; None before there is one."""
         return self._masters.source()
+
+    def fell_back(self) -> bool:
+        """The master key is a file because nothing better was there, and not because somebody chose that."""
+        return self._is_automatic and self.source() == "file"
 
     def find(self) -> Found | None:
         """The keys as they are kept; None where there is no key file.

@@ -92,6 +92,17 @@ async def test_without_a_keyring_the_master_key_is_a_private_file(home, no_keyri
     assert await use(home, source="auto") == ["one"]
 
 
+async def test_falling_back_to_a_file_is_said_and_choosing_one_is_not(home, no_keyring, caplog):
+    await use(home, write="one", source="auto")
+    assert [record.message for record in caplog.records] == [
+        "no system keyring answers, so the master key is a file; `lyra-mcp key status` says what that means"
+    ]
+
+    caplog.clear()
+    await use(home, source="file")
+    assert caplog.records == []
+
+
 async def test_the_key_of_the_database_is_nowhere_in_plain(home):
     await use(home, write="one")
     keys = KeyStore(home, "local").find().keys
