@@ -24,6 +24,7 @@ Event = Literal[
     "key_rotated",
     "key_exported",
     "training_started",
+    "intents_trained",
     "adapter_activated",
     "adapter_rolled_back",
     "adapters_pruned",

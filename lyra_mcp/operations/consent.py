@@ -66,6 +66,12 @@ async def may_learn(tx: Transaction) -> bool:
     return await find(tx, "learn_locally") != "revoked"
 
 
+async def require_learning(tx: Transaction) -> None:
+    """Raises ConsentMissing where the person withdrew their consent to learning."""
+    if not await may_learn(tx):
+        raise ConsentMissing(explain("learn_locally", "revoked"))
+
+
 async def may_learn_from_conversations(tx: Transaction) -> bool:
     """Conversations are in no training set unless the person said yes."""
     return await find(tx, "learn_locally") == "granted"
@@ -77,10 +83,8 @@ async def agree_to_learning(services: Services, tx: Transaction) -> None:
     Raises:
         ConsentMissing: they withdrew it.
     """
-    state = await find(tx, "learn_locally")
-    if state == "revoked":
-        await require(tx, "learn_locally")
-    elif state == "never_asked":
+    await require_learning(tx)
+    if await find(tx, "learn_locally") == "never_asked":
         await record_in(services, tx, "learn_locally", granted=True, reason="agreed when a training was started")
 
 
