@@ -79,7 +79,7 @@ class Found:
 
 @asynccontextmanager
 async def house(home: Path) -> AsyncIterator[Services]:
-    services = build_services(Settings(home=home, runtime_dir=home / "run", worker_wait_s=120))
+    services = build_services(Settings(home=home, runtime_dir=home / "run", worker_wait_s=120, key_source="file"))
     try:
         await services.worker.ready()
         yield services

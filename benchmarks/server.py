@@ -70,7 +70,13 @@ def figure(name: str, unit: str, values: list[float], *, bound: float, empty: li
 @asynccontextmanager
 async def server(home: Path, program: list[str]) -> AsyncIterator[tuple[Client, float]]:
     """A client, and the seconds from the spawn to the reply to `initialize`."""
-    environment = {**os.environ, "LYRA_HOME": str(home), "LYRA_RUNTIME_DIR": str(home / "run"), "LYRA_TOOLS": "core"}
+    environment = {
+        **os.environ,
+        "LYRA_HOME": str(home),
+        "LYRA_RUNTIME_DIR": str(home / "run"),
+        "LYRA_TOOLS": "core",
+        "LYRA_KEY_SOURCE": "file",
+    }
     parameters = StdioServerParameters(command=sys.executable, args=program, env=environment)
     started = time.perf_counter()
     async with Client(parameters, mode="legacy") as client:

@@ -7,6 +7,7 @@ LyraError
 │   ├── Conflict         E_CONFLICT           the state does not allow it
 │   ├── NeedsConfirmation E_CONFIRM           a person must agree first
 │   ├── Forbidden        E_FORBIDDEN          the token's role does not allow it
+│   ├── ConsentMissing   E_CONSENT            the person did not agree to this use of their data
 │   └── TooFewReviews    E_TOO_FEW_REVIEWS    not enough data for an honest number
 └── Unavailable          the world failed; the same call may work later
     ├── WorkerWarming    E_WARMING            the models are loading
@@ -49,6 +50,10 @@ class NeedsConfirmation(Refused):
 
 class Forbidden(Refused):
     code = "E_FORBIDDEN"
+
+
+class ConsentMissing(Refused):
+    code = "E_CONSENT"
 
 
 class TooFewReviews(Refused):

@@ -5,16 +5,15 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from lyra_mcp.cli import intents, memory, models, tokens
+from lyra_mcp.cli import intents, keys, memory, models, privacy, tokens
 from lyra_mcp.cli.configuration import read_settings, refusing
-from lyra_mcp.operations.services import Services, build_services
+from lyra_mcp.cli.running import AsJson, run
 from lyra_mcp.operations.status import read_status
 from lyra_mcp.version import VERSION
 
@@ -24,14 +23,12 @@ app = typer.Typer(
 
 app.add_typer(models.app, name="models")
 app.add_typer(memory.app, name="memory")
-app.add_typer(tokens.app, name="token")
 app.add_typer(intents.app, name="intent")
-
-T = TypeVar("T")
+app.add_typer(privacy.app, name="privacy")
+app.add_typer(keys.app, name="key")
+app.add_typer(tokens.app, name="token")
 
 LOOPBACK = "127.0.0.1"
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()
@@ -72,7 +69,7 @@ def serve(
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Say what works, what does not, and why; the exit code is 1 where something does not."""
-    outcome = _run(read_status)
+    outcome = run(read_status)
     if as_json:
         print(json.dumps({"version": VERSION, **asdict(outcome)}, default=lambda value: value.model_dump()))
     else:
@@ -97,19 +94,6 @@ def demo(
     from lyra_mcp.cli.demo import run_demo  # noqa: PLC0415 - it brings the MCP client, which nothing else needs
 
     raise SystemExit(run_demo(as_json=as_json, is_quick=quick))
-
-
-def _run(operation: Callable[[Services], Awaitable[T]]) -> T:
-    async def run() -> T:
-        services = build_services(read_settings())
-        try:
-            return await operation(services)
-        finally:
-            await services.worker.close()
-            await services.database.close()
-
-    with refusing():
-        return asyncio.run(run())
 
 
 def _announce(address: str) -> None:

@@ -82,6 +82,7 @@ async def start_server(**settings: object) -> AsyncIterator[Host]:
                 **os.environ,
                 "LYRA_HOME": str(Path(folder) / "home"),
                 "LYRA_RUNTIME_DIR": str(runtime_dir),
+                "LYRA_KEY_SOURCE": "file",  # nothing of a demonstration stays in the system's keyring
                 "LYRA_USER": "demo",
                 "LYRA_WORKER_LINGER_S": "1",
                 "HF_HUB_OFFLINE": "1",

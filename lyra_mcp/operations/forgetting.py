@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import memories, memory_index, memory_writes
+from lyra_mcp.storage import audit_log, memories, memory_index, memory_writes
 from lyra_mcp.storage.database import Transaction
 from lyra_mcp.storage.memories import Memory
 
@@ -34,6 +34,11 @@ async def forget(lyra: Services, memory_ids: Sequence[str], *, reason: str | Non
         if found:
             await memory_index.purge(tx)
         await memory_writes.insert_forgotten(tx, gone, reason=reason, created_at=lyra.now())
+        if gone:
+            detail = {"memories": len(gone)}
+            await audit_log.append(tx, "forgotten", lyra.actor, detail, created_at=lyra.now())
+    if gone:
+        await lyra.database.scrub()
     if restored:
         lyra.index.wake()
     return Forgotten(

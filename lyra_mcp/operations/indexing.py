@@ -51,6 +51,11 @@ class Indexer:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="lyra-index")
 
+    async def forget(self) -> None:
+        """The database was replaced: nothing that is still being embedded may reach the new one."""
+        await self.close()
+        self._is_wanted, self.encoder, self.problem = False, None, ""
+
     async def idle(self) -> None:
         """Return when nothing waits that can be embedded."""
         if self._task is not None:

@@ -13,7 +13,9 @@ from lyra_mcp.domain.edges import text_digest
 from lyra_mcp.domain.intents import Classifier, Example, IntentModel, NewExample, Prediction
 from lyra_mcp.domain.response_templates import Filled, Template
 from lyra_mcp.errors import Conflict, Invalid, StorageFailed
+from lyra_mcp.operations import consent
 from lyra_mcp.operations.services import Services
+from lyra_mcp.storage import audit_log
 from lyra_mcp.storage import intents as rows
 from lyra_mcp.storage.database import Transaction
 from schema.wire import TEXTS_MAX
@@ -78,6 +80,7 @@ async def add_example(services: Services, example: NewExample) -> Added:
         Invalid: the intent is called `unknown`.
     """
     async with services.database.transaction() as tx:
+        await consent.require(tx, "store")
         example_id, is_new, previous = await _add(services, tx, example)
         return Added(example_id, is_new, previous, await rows.count_by_intent(tx))
 
@@ -85,6 +88,7 @@ async def add_example(services: Services, example: NewExample) -> Added:
 async def add_examples(services: Services, examples: Sequence[NewExample]) -> int:
     """Keep many at once, all or none; returns how many are new. Raises like `add_example`."""
     async with services.database.transaction() as tx:
+        await consent.require(tx, "store")
         return sum([(await _add(services, tx, example))[1] for example in examples])
 
 
@@ -108,9 +112,11 @@ async def _add(services: Services, tx: Transaction, example: NewExample) -> tupl
 async def train(services: Services, *, seed: int = 0, report: Report | None = None) -> Trained:
     """Embed what is new, fit a classifier on every example, and let it answer from now on.
 
-    A call that breaks off keeps what it has embedded. Raises like `WorkerClient.judge`.
+    A call that breaks off keeps what it has embedded. Raises like `WorkerClient.judge`, and ConsentMissing where the
+    person withdrew their consent to learning.
     """
     async with services.database.transaction() as tx:
+        await consent.require_learning(tx)
         counts = await rows.count_by_intent(tx)
     if (shortage := domain.shortage(counts)) is not None:
         return Trained(counts, shortage, None)
@@ -133,6 +139,8 @@ async def train(services: Services, *, seed: int = 0, report: Report | None = No
     _read(model)  # raises: what cannot be read must not be kept
     async with services.database.transaction() as tx:
         version = await rows.insert_model(tx, model)
+        detail = {"kind": "intent", "version": version, "samples": model.examples}
+        await audit_log.append(tx, "intents_trained", services.actor, detail, created_at=model.created_at)
     return Trained(dict(Counter(intents)), None, replace(model, version=version))
 
 

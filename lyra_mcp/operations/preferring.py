@@ -23,6 +23,7 @@ from lyra_mcp.domain.preferences import (
     undone,
 )
 from lyra_mcp.errors import Invalid
+from lyra_mcp.operations import consent
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import preferences
 from lyra_mcp.storage.database import Transaction
@@ -128,14 +129,14 @@ async def learn_wishes(
     if not services.settings.auto_learn:
         return
     hints = _hints([(said.role, said.content) for said in conversation.messages], _topic(conversation.topic))
-    if evidence := _hint_evidence(hints, memory_id, created_at):
+    if (evidence := _hint_evidence(hints, memory_id, created_at)) and await consent.may_learn(tx):
         await preferences.replace_evidence(tx, memory_id, evidence)
 
 
 async def learn_from(services: Services, tx: Transaction, memory_id: str) -> None:
     """Take from a conversation, as it is rated, what it teaches; what it taught before is replaced."""
     interaction = await preferences.find_interaction(tx, memory_id) if services.settings.auto_learn else None
-    if interaction is None:
+    if interaction is None or not await consent.may_learn(tx):
         return
     topic = _topic(interaction.topic)
     hints = _hints([(said["role"], said["content"]) for said in interaction.messages], topic)

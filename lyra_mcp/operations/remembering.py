@@ -11,7 +11,7 @@ from lyra_mcp.domain.redaction import texts_of
 from lyra_mcp.domain.screening import Screen
 from lyra_mcp.domain.similar_memories import NEAR_MIN, SIMILAR_MAX, Similar, similarity, sketch, text_digest, word_pairs
 from lyra_mcp.errors import NotScanned
-from lyra_mcp.operations import preferring
+from lyra_mcp.operations import consent, preferring
 from lyra_mcp.operations.idempotency import find_kept, keep
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import memories, memory_index, memory_writes, privacy_patterns, similar_memories
@@ -50,8 +50,12 @@ async def remember(
 
     `connection`: who may rate a conversation as its last one. `created_at`: when it was said, for an import, as
     `Services.now` writes it.
+
+    Raises:
+        ConsentMissing: the person withdrew their consent to storing.
     """
     async with lyra.database.transaction() as tx:
+        await consent.require(tx, "store")
         remembered = await _once(lyra, tx, memory, idempotency_key, created_at or lyra.now())
     lyra.index.wake()
     if connection is not None and memory.kind == "conversation":

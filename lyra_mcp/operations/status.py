@@ -21,6 +21,8 @@ class DatabaseStatus:
     reviews: int | None = None
     corrections: int | None = None
     unreviewed: int | None = None
+    #: Where the master key lies; a file protects a copied database, and not against who reads all files.
+    key_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +55,6 @@ async def _read_database(services: Services) -> DatabaseStatus:
             claims=await claims.count_claims(tx),
             reviews=reviews_total,
             corrections=corrections_total,
+            key_source=services.database.keys.source(),
             unreviewed=await edges.count_unreviewed(tx, claim_id=None),
         )

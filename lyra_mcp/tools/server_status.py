@@ -41,6 +41,7 @@ class Database(Result):
     reviews: int | None
     corrections: int | None
     unreviewed: int | None
+    key_source: str | None
 
 
 class StatusAnswer(Answer):

@@ -13,7 +13,7 @@ import pytest
 def lyra_mcp(tmp_path):
     """Run `lyra-mcp` with some settings: (exit code, standard output, standard error)."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LYRA_")}
-    home = {"LYRA_HOME": str(tmp_path / "home"), "LYRA_RUNTIME_DIR": str(tmp_path / "run")}
+    home = {"LYRA_HOME": str(tmp_path / "home"), "LYRA_RUNTIME_DIR": str(tmp_path / "run"), "LYRA_KEY_SOURCE": "file"}
 
     async def run(*arguments, **settings):
         process = await asyncio.create_subprocess_exec(
@@ -49,6 +49,7 @@ async def test_the_status_is_json_for_programs(lyra_mcp):
         "reviews": 0,
         "corrections": 0,
         "unreviewed": 0,
+        "key_source": "file",
     }
     assert status["problems"] == []
 
