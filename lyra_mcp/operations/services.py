@@ -31,6 +31,10 @@ class Services:
     new_id: Callable[[str], str]
     chance: random.Random
 
+    async def close(self) -> None:
+        await self.worker.close()
+        await self.database.close()
+
     def now(self) -> str:
         return as_text(self.clock())
 
