@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
 
@@ -20,6 +20,24 @@ class ByHand:
     adapter: str | None = None
 
 
+@dataclass(slots=True)
+class LastConversations:
+    """What each connection remembered last: that is what a rating without an id means."""
+
+    by_connection: dict[str, str] = field(default_factory=dict)
+    #: A server over HTTP sees connections come and never go; the longest silent is dropped first.
+    connections_max: int = 1_000
+
+    def of(self, connection: str | None) -> str | None:
+        return None if connection is None else self.by_connection.get(connection)
+
+    def note(self, connection: str, memory_id: str) -> None:
+        self.by_connection.pop(connection, None)
+        self.by_connection[connection] = memory_id
+        while len(self.by_connection) > self.connections_max:
+            del self.by_connection[next(iter(self.by_connection))]
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     settings: Settings
@@ -30,6 +48,7 @@ class Services:
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
+    last_conversations: LastConversations = field(default_factory=LastConversations)
 
     async def close(self) -> None:
         await self.worker.close()

@@ -18,6 +18,16 @@ CREATE TABLE memories (
 
 CREATE INDEX memories_of_digest ON memories (text_digest);
 CREATE INDEX memories_of_kind ON memories (kind, seq);
+CREATE INDEX memories_superseded ON memories (superseded_by) WHERE superseded_by IS NOT NULL;
+
+-- A few hashes of each memory's word pairs: two memories that say nearly the same have some in common.
+CREATE TABLE memory_sketches (
+    hash INTEGER NOT NULL,
+    memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
+    PRIMARY KEY (hash, memory_seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX memory_sketches_of_memory ON memory_sketches (memory_seq);
 
 CREATE TABLE conversations (
     memory_id TEXT PRIMARY KEY REFERENCES memories (memory_id) ON DELETE CASCADE,
@@ -83,6 +93,7 @@ CREATE TABLE workflows (
     UNIQUE (name, version)
 ) STRICT, WITHOUT ROWID;
 
+-- By name, so that it outlives a new version.
 CREATE TABLE workflow_uses (
     name TEXT PRIMARY KEY,
     use_count INTEGER NOT NULL CHECK (use_count >= 0)
