@@ -10,23 +10,23 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from lyra_mcp.domain.memories import ROLES, Message, NewConversation, Role, check_rating
 from lyra_mcp.errors import Invalid
 
 Record: TypeAlias = Mapping[str, Any]
 
-ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
-RATING_MAX = 5
+#: What other programs call our roles.
+ROLE_NAMES: dict[str, Role] = {
+    **{role: role for role in ROLES},
+    "human": "user",
+    "developer": "system",
+    "function": "tool",
+}
 #: What the plain form has; anything else in a record goes into the metadata.
 PLAIN_FIELDS = ("messages", "response", "model", "rating", "comment", "metadata", "created_at")
 #: Between the texts of one turn that a program wrote in parts.
 PARTS = "\n\n"
 NUL = "\0"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,16 @@ class Exchange:
     #: Aware, UTC, in the form of `operations.services.as_text`; None: the file does not say.
     created_at: str | None = None
 
+    def conversation(self) -> NewConversation:
+        """Raises Invalid where it cannot be kept."""
+        return NewConversation(self.messages, self.response, self.model, self.metadata)
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One message of another program's conversation, in the order of the branch that was shown last."""
 
-    role: str
+    role: Role
     text: str
     model: str | None = None
     created_at: str | None = None
@@ -84,7 +88,7 @@ def read_plain(record: Record) -> Exchange:
     Raises:
         Invalid: it is no such record; the message says why.
     """
-    messages = _messages(record.get("messages"))
+    messages = read_messages(record.get("messages"))
     response = record.get("response")
     if response is None:
         if messages[-1].role != "assistant":
@@ -95,24 +99,25 @@ def read_plain(record: Record) -> Exchange:
         raise Invalid(f"response is a {kind_of(response)} and no text")
     if not messages:
         raise Invalid("messages has nothing but the answer")
+    rating, comment = record.get("rating"), _text_or_none(record, "comment")
+    if rating is not None:
+        check_rating(rating)
     unknown = {name: value for name, value in record.items() if name not in PLAIN_FIELDS}
-    return Exchange(
-        tuple(messages),
-        response,
-        _text_or_none(record, "model"),
-        _rating(record.get("rating")),
-        _text_or_none(record, "comment"),
-        {**_metadata(record.get("metadata")), **unknown},
-        read_moment(record.get("created_at")),
-    )
+    if rating is None and comment is not None:  # a comment stands beside a rating, or nowhere
+        unknown, comment = {**unknown, "comment": comment}, None
+    metadata = {**_metadata(record.get("metadata")), **unknown}
+    created_at = read_moment(record.get("created_at"))
+    return Exchange(tuple(messages), response, _text_or_none(record, "model"), rating, comment, metadata, created_at)
 
 
 def write_plain(exchange: Exchange) -> dict[str, Any]:
     """What `read_plain` reads back as the same exchange."""
-    return asdict(exchange)
+    written = asdict(exchange)
+    return {name: written[name] for name in PLAIN_FIELDS}
 
 
-def _messages(found: object) -> list[Message]:
+def read_messages(found: object) -> list[Message]:
+    """Raises Invalid unless it is a list of objects with role and content."""
     if not isinstance(found, list) or not found:
         raise Invalid(f"messages is a {kind_of(found)} and no list with messages")
     return [_message(number, message) for number, message in enumerate(found)]
@@ -122,13 +127,13 @@ def _message(number: int, found: object) -> Message:
     if not isinstance(found, dict):
         raise Invalid(f"messages.{number} is a {kind_of(found)} and no object with role and content")
     role, content = found.get("role"), found.get("content")
-    if role not in ROLES:
-        raise Invalid(f"messages.{number}.role is {role!r:.40}; it can be {', '.join(sorted(ROLES))}")
+    if not isinstance(role, str) or role not in ROLE_NAMES:
+        raise Invalid(f"messages.{number}.role is {role!r:.40}; it can be {', '.join(sorted(ROLE_NAMES))}")
     if isinstance(content, list):
         content = PARTS.join(_parts(content))
     if not isinstance(content, str):
         raise Invalid(f"messages.{number}.content is a {kind_of(content)} and no text")
-    return Message(role, content)
+    return Message(ROLE_NAMES[role], content)
 
 
 def _parts(content: Sequence[object]) -> Iterator[str]:
@@ -140,14 +145,6 @@ def _parts(content: Sequence[object]) -> Iterator[str]:
             yield part["text"]
         elif isinstance(part, dict):
             yield f"[{part.get('type', 'attachment')}]"
-
-
-def _rating(found: object) -> int | None:
-    if found is None:
-        return None
-    if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= RATING_MAX:
-        raise Invalid(f"rating is {found!r:.40}; it can be a whole number from 1 to {RATING_MAX}, or missing")
-    return found
 
 
 def _metadata(found: object) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any, Literal
 from lyra_mcp.domain.exchanges import (
     PARTS,
     Exchange,
-    Message,
     Record,
     Turn,
     kind_of,
@@ -16,12 +15,15 @@ from lyra_mcp.domain.exchanges import (
     read_moment,
     read_plain,
 )
+from lyra_mcp.domain.memories import Message, Role
 from lyra_mcp.errors import Invalid
 
 Form = Literal["claude", "chatgpt", "plain"]
 
 #: Claude's name for the one who asks.
-CLAUDE_ROLES = {"human": "user", "user": "user", "assistant": "assistant"}
+CLAUDE_ROLES: dict[str, Role] = {"human": "user", "user": "user", "assistant": "assistant"}
+#: Whose messages ChatGPT shows; the role comes unchecked.
+CHATGPT_ROLES: dict[object, Role] = {"user": "user", "assistant": "assistant"}
 #: What ChatGPT shows as text; the rest is its notes to itself and to its tools.
 CHATGPT_SHOWN = frozenset({"text", "multimodal_text"})
 
@@ -58,11 +60,12 @@ def read_record(record: Record) -> tuple[list[Exchange], bool]:
 
 
 def _is_said(exchange: Exchange) -> bool:
-    return bool(exchange.response.strip()) and any(message.content.strip() for message in exchange.messages)
+    return bool(exchange.messages and exchange.response.strip())
 
 
 def _mended(exchange: Exchange) -> Exchange:
-    messages = tuple(Message(message.role, mend(message.content)) for message in exchange.messages)
+    said = [Message(message.role, mend(message.content)) for message in exchange.messages]
+    messages = tuple(message for message in said if message.content.strip())
     return replace(
         exchange,
         messages=messages,
@@ -170,19 +173,16 @@ def _chatgpt_turn(message: object, model: str | None) -> Turn | None:
     if not all(isinstance(part, dict) for part in (author, content, metadata)):
         raise Invalid("a message's author, content or metadata is no object")
     is_hidden = metadata.get("is_visually_hidden_from_conversation") or message.get("weight") == 0
-    is_said = author.get("role") in {"user", "assistant"} and message.get("recipient", "all") in {"all", None}
-    if is_hidden or not is_said or content.get("content_type") not in CHATGPT_SHOWN:
+    role = CHATGPT_ROLES.get(author.get("role"))
+    is_for_a_tool = message.get("recipient") not in {"all", None}
+    if role is None or is_hidden or is_for_a_tool or content.get("content_type") not in CHATGPT_SHOWN:
         return None
     text = PARTS.join(part for part in _chatgpt_parts(content.get("parts")) if part)
     if not text.strip():
         return None
-    answered_by = metadata.get("model_slug") if author["role"] == "assistant" else None
-    return Turn(
-        author["role"],
-        text,
-        answered_by if isinstance(answered_by, str) else model,
-        read_moment(message.get("create_time")),
-    )
+    answered_by = metadata.get("model_slug")
+    answered_by = answered_by if isinstance(answered_by, str) else model
+    return Turn(role, text, answered_by, read_moment(message.get("create_time")))
 
 
 def _chatgpt_parts(parts: object) -> Iterator[str]:

@@ -1,15 +1,18 @@
 """The assistant's own numbers, and the proposal of a training; training a chat model is not part of this yet."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from lyra_mcp.domain.exchanges import write_plain
+from lyra_mcp.domain.memories import RATING_MAX
 from lyra_mcp.errors import Invalid
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import conversations, training_proposals
+from lyra_mcp.storage import conversations, exchanges, training_proposals
 from lyra_mcp.storage.training_proposals import TrainingProposal
 
 THRESHOLD = 100
 MIN_RATING = conversations.HIGH_RATING_MIN
-RATING_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,28 @@ def check_limits(threshold: int, min_rating: int) -> None:
 
 
 async def propose_training(
-    services: Services, *, threshold: int = THRESHOLD, min_rating: int = MIN_RATING
+    services: Services,
+    *,
+    threshold: int = THRESHOLD,
+    min_rating: int = MIN_RATING,
+    is_safe: Callable[[dict[str, Any]], bool] | None = None,
 ) -> TrainingProposal | None:
     """Propose a training when enough new well rated exchanges are there; None: not yet. It starts nothing.
 
-    Looking and writing are one transaction, so calls at the same time make one proposal.
+    Looking and writing are one transaction, so calls at the same time make one proposal. `is_safe` leaves exchanges
+    out, by their fields as `write_plain` names them.
     """
     check_limits(threshold, min_rating)
+    unsafe: set[str] = set()
+    if is_safe is not None:
+        async with services.database.transaction() as tx:
+            found = await training_proposals.find_unproposed(tx, min_rating=min_rating)
+            # Whoever is far from the threshold need not pay for the search.
+            opened = await exchanges.find_exchanges(tx, found) if len(found) >= threshold else {}
+        unsafe = {memory_id for memory_id, exchange in opened.items() if not is_safe(write_plain(exchange))}
     async with services.database.transaction() as tx:
-        memory_ids = await training_proposals.find_unproposed(tx, min_rating=min_rating)
+        found = await training_proposals.find_unproposed(tx, min_rating=min_rating)
+        memory_ids = [memory_id for memory_id in found if memory_id not in unsafe]
         if len(memory_ids) < threshold:
             return None
         proposal_id, created_at = services.new_id("proposal"), services.now()

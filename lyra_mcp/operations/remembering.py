@@ -52,11 +52,11 @@ async def _once(
     lyra: Services, tx: Transaction, memory: NewMemory, idempotency_key: str | None, created_at: str
 ) -> Remembered:
     if idempotency_key is None:
-        return await _write(lyra, tx, memory, created_at)
+        return await write_memory(lyra, tx, memory, created_at)
     request = {"memory": asdict(memory), "kind": memory.kind}
     if kept := await find_kept(tx, "remember", idempotency_key, request):
         return _remembered(kept)
-    remembered = await _write(lyra, tx, memory, created_at)
+    remembered = await write_memory(lyra, tx, memory, created_at)
     await keep(lyra, tx, "remember", idempotency_key, request, asdict(remembered))
     return remembered
 
@@ -66,7 +66,8 @@ def _remembered(kept: dict[str, Any]) -> Remembered:
     return Remembered(**{**kept, "similar": similar, "redacted": tuple(kept["redacted"])})
 
 
-async def _write(lyra: Services, tx: Transaction, memory: NewMemory, created_at: str) -> Remembered:
+async def write_memory(lyra: Services, tx: Transaction, memory: NewMemory, created_at: str) -> Remembered:
+    """Inside a transaction of the caller's own, who may have several to write."""
     if isinstance(memory, NewFact):
         holding = await memories.fact(tx, memory.category, memory.key)
         if holding is not None and canonical(holding.value) == canonical(memory.value):

@@ -21,9 +21,7 @@ REASON_CHARS_MAX = 200
 class ChatEndpoint:
     """One model at one address. It asks nothing twice: the person decides."""
 
-    def __init__(
-        self, *, base_url: str, model: str, key: str | None, read_timeout_s: float = READ_TIMEOUT_S
-    ) -> None:
+    def __init__(self, *, base_url: str, model: str, key: str | None, read_timeout_s: float = READ_TIMEOUT_S) -> None:
         """
         Raises:
             Invalid: the address is none.
