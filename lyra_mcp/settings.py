@@ -81,6 +81,12 @@ class Settings(BaseSettings):
     #: Let an adapter that passes the gate serve without asking.
     auto_activate: bool = False
 
+    #: What becomes of a text with private data before it is trained on or leaves the machine: tags stand in its place,
+    #: it is left out, or it is left out and shown to the person.
+    redaction_mode: Literal["redact", "exclude", "quarantine"] = "redact"
+    #: An installed spaCy model that also finds names and places, through the extra `presidio`; null: none.
+    redaction_names_model: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = None
+
     @classmethod
     def settings_customise_sources(
         cls,
