@@ -1,11 +1,10 @@
-"""`lyra-mcp assistant`: talk to a model that is given what is remembered, see the numbers, bring and take conversations."""
+"""`lyra-mcp assistant`: talk to a model that knows what is remembered, see the numbers, bring and take conversations."""
 
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -16,7 +15,7 @@ from lyra_mcp.cli.assistant_chat import Chat
 from lyra_mcp.cli.configuration import read_settings
 from lyra_mcp.cli.running import AsJson, errors_in_words, run_operation
 from lyra_mcp.operations.assistant import MIN_RATING, THRESHOLD, AssistantStatus, read_assistant_status
-from lyra_mcp.operations.exporting import export_conversations
+from lyra_mcp.operations.exporting import Exported, ExportForm, export_conversations
 from lyra_mcp.operations.importing import ImportReport, import_conversations
 from lyra_mcp.operations.services import Services
 from lyra_mcp.providers.chat import LOCAL_URL, ChatEndpoint
@@ -69,7 +68,9 @@ def status(threshold: Threshold = THRESHOLD, min_rating: MinRating = MIN_RATING,
         print("proposal      none")
     else:
         proposal = found.proposal
-        print(f"proposal      {proposal.conversations} conversations, {proposal.created_at[:10]}, {proposal.proposal_id}")
+        print(
+            f"proposal      {proposal.conversations} conversations, {proposal.created_at[:10]}, {proposal.proposal_id}"
+        )
         print("              (this version cannot train a chat model yet; nothing was started)")
 
 
@@ -80,7 +81,13 @@ def import_(
 ) -> None:
     """Take in conversations of another program; what is there already is left alone, so run it again after a break."""
     report = ImportReport()
-    columns = (TextColumn(file.name), BarColumn(), DownloadColumn(), TimeRemainingColumn(), TextColumn("{task.fields[said]}"))
+    columns = (
+        TextColumn(file.name),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
     bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=as_json)
 
     async def take_in(services: Services) -> ImportReport:
@@ -116,20 +123,23 @@ def _print_import(report: ImportReport, *, as_json: bool, is_whole: bool) -> Non
     if len(report.skipped) > SKIPPED_SHOWN:
         print(f"               ... and {len(report.skipped) - SKIPPED_SHOWN} more; --json lists them all")
     if report.mended:
-        print(f"mended         {len(report.mended)} records with characters that cannot be kept, from {report.mended[0]} on")
+        first = report.mended[0]
+        print(f"mended         {len(report.mended)} records with characters that cannot be kept, from {first} on")
 
 
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="Where to write; it appears when all of it is there.")],
-    form: Annotated[Literal["jsonl", "markdown"], typer.Option("--format", help="JSON lines can be imported again.")] = "jsonl",
-    verbatim: Annotated[bool, typer.Option("--verbatim", help="Do not put tags in the place of personal data.")] = False,
+    form: Annotated[ExportForm, typer.Option("--format", help="JSON lines can be imported again.")] = "jsonl",
+    verbatim: Annotated[
+        bool, typer.Option("--verbatim", help="Do not put tags in the place of personal data.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write all conversations to a file; personal data are replaced by tags unless --verbatim says otherwise."""
 
-    async def write(services: Services) -> object:
+    async def write(services: Services) -> Exported:
         return await export_conversations(services, file, form=form, is_verbatim=verbatim, overwrite=overwrite)
 
     done = run_operation(write)

@@ -2,9 +2,10 @@
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from lyra_mcp.assistant.background import Background
+from lyra_mcp.domain.exchange_pages import visible
 from lyra_mcp.domain.exchanges import mend
 from lyra_mcp.domain.memories import Message, NewConversation
 from lyra_mcp.errors import LyraError
@@ -57,14 +58,20 @@ class Chat:
         where = "on this machine" if self._endpoint.is_local else "which is not this machine"
         print(f"{self._endpoint.model} at {self._endpoint.host}, {where}. Type 'exit' to end.")
         if not self._endpoint.is_local:
-            what = "what you type, and what is remembered with personal data masked" if self._with_context else "what you type"
+            what = (
+                "what you type, and what is remembered with personal data masked"
+                if self._with_context
+                else "what you type"
+            )
             print(f"It is sent {what}.")
 
     def _say_goodbye(self) -> None:
         status = self._background.run(self._settings, self._read_status)
         print(f"{status.total} conversations kept, {status.rated} rated.")
         if status.proposal is not None:
-            print(f"A training is proposed on {status.proposal.conversations} of them; see `lyra-mcp assistant status`.")
+            print(
+                f"A training is proposed on {status.proposal.conversations} of them; see `lyra-mcp assistant status`."
+            )
 
     async def _read_status(self, services: Services) -> AssistantStatus:
         return await read_assistant_status(services, threshold=self._threshold, min_rating=self._min_rating)
@@ -97,14 +104,14 @@ class Chat:
         pieces: list[str] = []
         try:
             for piece in self._endpoint.stream({"role": each.role, "content": each.content} for each in messages):
-                pieces.append(mend(piece))
-                print(printable(pieces[-1]), end="", flush=True)
+                pieces.append(piece)
+                print(visible(mend(piece)), end="", flush=True)
         except KeyboardInterrupt:
             print("\n(stopped; not kept)")
             return ""
         finally:
             print("\n")
-        return "".join(pieces)
+        return mend("".join(pieces))
 
     def _context(self, task: str) -> Iterable[Message]:
         return []
@@ -131,14 +138,3 @@ class Chat:
         except EOFError:
             print()
             return None
-
-
-def printable(text: str) -> str:
-    """Without what could steer the terminal: the text is somebody else's."""
-    return "".join(_shown(text))
-
-
-def _shown(text: str) -> Iterator[str]:
-    for character in text:
-        is_plain = character.isprintable() or character in "\n\t"
-        yield character if is_plain else "�"

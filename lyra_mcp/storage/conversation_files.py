@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from lyra_mcp.errors import Invalid, NotFound, StorageFailed
+from lyra_mcp.errors import Conflict, Invalid, NotFound, StorageFailed
 
 #: The file in an export's archive; large exports come in numbered parts.
 MEMBER = re.compile(r"conversations(-\d+)?\.jsonl?")
@@ -243,12 +243,15 @@ def _why(error: BaseException) -> str:
 
 
 @contextmanager
-def write_whole(path: Path) -> Iterator[IO[str]]:
+def write_whole(path: Path, *, overwrite: bool) -> Iterator[IO[str]]:
     """A file that appears under its name when all of it is on the disk; after a failure what was there stays.
 
     Raises:
+        Conflict: there is such a file.
         StorageFailed: it cannot be written.
     """
+    if path.exists() and not overwrite:
+        raise Conflict(f"{path} exists; choose another name, or say --overwrite")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with os.fdopen(os.open(partial, PRIVATE, 0o600), "w", encoding="utf-8", newline="\n") as file:
@@ -257,6 +260,6 @@ def write_whole(path: Path) -> Iterator[IO[str]]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise StorageFailed(f"{path} cannot be written ({error.strerror}); choose another --output") from error
+        raise StorageFailed(f"{path} cannot be written ({error.strerror}); choose another place") from error
     finally:
         partial.unlink(missing_ok=True)
