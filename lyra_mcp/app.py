@@ -59,6 +59,7 @@ def build_server(settings: Settings, *, services: Callable[[Settings], Services]
         try:
             yield lyra
         finally:
+            await lyra.index.close()
             await lyra.worker.close()
             await lyra.database.close()
 

@@ -532,19 +532,47 @@ CREATE TABLE workflow_uses (
     use_count INTEGER NOT NULL CHECK (use_count >= 0)
 ) STRICT, WITHOUT ROWID;
 
--- Words of each memory; CJK as character bigrams. No second copy of the text is kept.
+-- What was forgotten, without its text.
+CREATE TABLE forget_events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    memory_id TEXT NOT NULL,
+    reason TEXT,
+    created_at TEXT NOT NULL
+) STRICT;
+
+CREATE TRIGGER forget_events_are_kept BEFORE UPDATE ON forget_events
+BEGIN
+    SELECT RAISE(ABORT, 'append-only');
+END;
+
+-- Words of each memory that recall may find; CJK as character bigrams. No second copy of the text is kept.
 CREATE VIRTUAL TABLE memory_words USING fts5(
-    words, content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2'
+    words, content = '', contentless_delete = 1, tokenize = 'porter unicode61 remove_diacritics 2'
 );
+
+-- Encoders that made vectors; those of different encoders are never compared.
+CREATE TABLE encoders (
+    encoder INTEGER PRIMARY KEY,
+    fingerprint TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    dimension INTEGER NOT NULL CHECK (dimension > 0)
+) STRICT;
+
+-- One bit for each dimension: the first pass reads only these.
+CREATE TABLE memory_bits (
+    encoder INTEGER NOT NULL REFERENCES encoders (encoder),
+    memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
+    bits BLOB NOT NULL,
+    PRIMARY KEY (encoder, memory_seq)
+) STRICT, WITHOUT ROWID;
 
 -- Vectors follow in the background; a memory without a row of the serving encoder waits for it.
 CREATE TABLE memory_vectors (
-    fingerprint TEXT NOT NULL,
+    encoder INTEGER NOT NULL REFERENCES encoders (encoder),
     memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
-    -- One bit for each dimension: the first pass reads only these.
-    bits BLOB NOT NULL,
+    -- (D,) float32, little endian, of unit length.
     vector BLOB NOT NULL,
-    PRIMARY KEY (fingerprint, memory_seq)
+    PRIMARY KEY (encoder, memory_seq)
 ) STRICT;
 
 

@@ -172,14 +172,18 @@ def parse_memory(kind: MemoryKind, given: Mapping[str, Any]) -> NewMemory:
     needed, optional = FIELDS[kind]
     missing = [name for name in needed if name not in given]
     if missing:
-        raise Invalid(f"a {kind} needs {' and '.join(needed)}; add {' and '.join(missing)} and call again")
+        raise Invalid(f"{_a(kind)} needs {' and '.join(needed)}; add {' and '.join(missing)} and call again")
     stray = sorted(set(given) - {*needed, *optional})
     if stray:
-        raise Invalid(f"a {kind} takes no {' and no '.join(stray)}; leave it out or choose another kind")
+        raise Invalid(f"{_a(kind)} takes no {' and no '.join(stray)}; leave it out or choose another kind")
     fields = dict(given)
     if kind == "conversation":
         fields["messages"] = tuple(Message(said["role"], said["content"]) for said in given["messages"])
     return _CLASSES[kind](**fields)
+
+
+def _a(kind: MemoryKind) -> str:
+    return f"an {kind}" if kind == "episode" else f"a {kind}"
 
 
 def searchable(text: str) -> str:

@@ -2,13 +2,13 @@
 
 import hashlib
 import heapq
-import re
 import unicodedata
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from lyra_mcp.domain.words import index_words
 from schema.vocabulary import MemoryKind
 
 #: Share of common word pairs from which two texts are nearly the same.
@@ -23,11 +23,6 @@ SKETCH_SIZE = 8
 #: `same`: equal but for case, width and white space; `near`: most word pairs are equal; `contradicts`: another value
 #: of the same fact.
 Relation = Literal["same", "near", "contradicts"]
-
-#: One word, or one character of a script that writes no spaces (kana, kanji, hangul).
-_TOKEN = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +43,8 @@ def text_digest(kind: MemoryKind, text: str) -> str:
 
 
 def word_pairs(text: str) -> frozenset[tuple[str, ...]]:
-    """Pairs of neighbouring words, of CJK pairs of characters; one word alone is its own pair."""
-    tokens = _TOKEN.findall(normalise(text[:COMPARED_CHARS_MAX]))
+    """Pairs of neighbouring words, as the index knows words; one word alone is its own pair."""
+    tokens = index_words(text[:COMPARED_CHARS_MAX]).split()
     return frozenset(pairwise(tokens)) or frozenset({tuple(tokens)})
 
 

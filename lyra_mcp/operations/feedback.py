@@ -1,4 +1,4 @@
-"""What people say of what we said: labels of edges, claims, domains. One action, one transaction."""
+"""What people say of what we said: labels of edges, claims, domains, conversations. One action, one transaction."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -32,6 +32,9 @@ class Feedback:
     rule_id: str | None = None
     domain_pattern: str | None = None
     cleared_rules: int | None = None
+    conversation_id: str | None = None
+    rating: int | None = None
+    previous_rating: int | None = None
     reviews_total: int = 0
     corrections_total: int = 0
 

@@ -23,16 +23,19 @@ async def find_memories(lyra: Services, memory_ids: Sequence[str]) -> list[Memor
         return await memories.find_all(tx, memory_ids)
 
 
-async def forget(lyra: Services, memory_ids: Sequence[str]) -> Forgotten:
-    """Delete memories with their words, vectors and ratings; this cannot be undone."""
+async def forget(lyra: Services, memory_ids: Sequence[str], *, reason: str | None = None) -> Forgotten:
+    """Delete memories with their words, vectors and ratings; this cannot be undone. Their ids stay on record."""
     async with lyra.database.transaction() as tx:
         found = await memories.find_all(tx, memory_ids)
         hidden = [one for memory in reversed(found) for one in await _delete(tx, memory)]
-        gone = {memory.memory_id for memory in found}
+        gone = dict.fromkeys(memory.memory_id for memory in found)
         restored = [one for one in dict.fromkeys(hidden) if one not in gone and await _restore(tx, one)]
         await memory_writes.delete_uses_without_workflow(tx)
+        await memory_writes.insert_forgotten(tx, gone, reason=reason, created_at=lyra.now())
+    if restored:
+        lyra.index.wake()
     return Forgotten(
-        forgotten=tuple(memory.memory_id for memory in found),
+        forgotten=tuple(gone),
         not_found=tuple(one for one in dict.fromkeys(memory_ids) if one not in gone),
         restored=tuple(restored),
     )

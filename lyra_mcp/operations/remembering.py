@@ -43,6 +43,7 @@ async def remember(
     """
     async with lyra.database.transaction() as tx:
         remembered = await _once(lyra, tx, memory, idempotency_key, created_at or lyra.now())
+    lyra.index.wake()
     if connection is not None and memory.kind == "conversation":
         lyra.last_conversations.note(connection, remembered.id)
     return remembered

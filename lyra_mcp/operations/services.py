@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
 
+from lyra_mcp.operations.indexing import Indexer
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client.client import WorkerClient
@@ -44,6 +45,7 @@ class Services:
     database: Database
     worker: WorkerClient
     jobs: JobsClient
+    index: Indexer
     by_hand: ByHand
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
@@ -69,11 +71,13 @@ def new_id(prefix: str) -> str:
 
 def build_services(settings: Settings) -> Services:
     worker = WorkerClient(WorkerProcess(settings))
+    database = Database(settings.user_dir)
     return Services(
         settings=settings,
-        database=Database(settings.user_dir),
+        database=database,
         worker=worker,
         jobs=JobsClient(worker),
+        index=Indexer(database, worker),
         by_hand=ByHand(),
         clock=lambda: datetime.now(UTC),
         new_id=new_id,

@@ -1,6 +1,7 @@
 """Writing memories: what all kinds share, what only one has, what hides another, and deletion."""
 
 import json
+from collections.abc import Iterable
 
 from lyra_mcp.domain.memories import NewConversation, NewEpisode, NewFact, NewMemory, NewWorkflow, canonical
 from lyra_mcp.storage.database import Transaction
@@ -76,6 +77,13 @@ async def delete(tx: Transaction, memory_id: str) -> None:
 
 async def delete_uses_without_workflow(tx: Transaction) -> None:
     await tx.execute("DELETE FROM workflow_uses WHERE name NOT IN (SELECT name FROM workflows)")
+
+
+async def insert_forgotten(tx: Transaction, memory_ids: Iterable[str], *, reason: str | None, created_at: str) -> None:
+    await tx.executemany(
+        "INSERT INTO forget_events (memory_id, reason, created_at) VALUES (?, ?, ?)",
+        [(memory_id, reason, created_at) for memory_id in memory_ids],
+    )
 
 
 def _dump(value: object) -> str:

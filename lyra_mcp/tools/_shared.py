@@ -57,6 +57,11 @@ def services(call: Call) -> Services:
     return call.request_context.lifespan_context
 
 
+def connection(call: Call) -> str | None:
+    """Whose last conversation is meant: the one client of stdio, or a session over HTTP; None: it has no session."""
+    return "stdio" if call.headers is None else call.headers.get("mcp-session-id")
+
+
 def refuse_stray(action: str, allowed: Collection[str], **given: object) -> None:
     """Raises Invalid where an argument was given that the action does not read: it would be a wish unheard."""
     stray = sorted(name for name, value in given.items() if value is not None and name not in allowed)

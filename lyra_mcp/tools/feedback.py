@@ -1,6 +1,6 @@
 """The tool `feedback`."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from mcp.types import ToolAnnotations
 from pydantic import Field
@@ -8,8 +8,9 @@ from pydantic import Field
 from lyra_mcp.errors import Invalid
 from lyra_mcp.operations import feedback as operations
 from lyra_mcp.operations.feedback import Action
+from lyra_mcp.operations.rating import rate_conversation
 from lyra_mcp.operations.services import Services
-from lyra_mcp.tools._shared import Answer, Call, Reason, Score, services
+from lyra_mcp.tools._shared import Answer, Call, Reason, Score, connection, services
 from schema.vocabulary import Label, SourceType
 
 TITLE = "Give feedback"
@@ -26,6 +27,7 @@ ActionName = Literal[
     "domain_block",
     "domain_unblock",
     "domain_clear_override",
+    "rate",
 ]
 #: The arguments each action needs; `|` separates alternatives.
 REQUIRED: dict[ActionName, tuple[str, ...]] = {
@@ -36,9 +38,12 @@ REQUIRED: dict[ActionName, tuple[str, ...]] = {
     "domain_block": ("domain_pattern", "reason"),
     "domain_unblock": ("domain_pattern", "reason"),
     "domain_clear_override": ("domain_pattern", "reason"),
+    "rate": ("rating",),
 }
+#: What an action may have beside these; the others a reason.
+OPTIONAL: dict[ActionName, frozenset[str]] = {"rate": frozenset({"conversation_id", "comment"})}
 ALLOWED: dict[ActionName, frozenset[str]] = {
-    action: frozenset(name for names in needed for name in names.split("|")) | {"reason"}
+    action: frozenset(name for names in needed for name in names.split("|")) | OPTIONAL.get(action, {"reason"})
     for action, needed in REQUIRED.items()
 }
 assert set(REQUIRED) == set(get_args(ActionName))
@@ -56,6 +61,9 @@ class FeedbackAnswer(Answer):
     rule_id: str | None = None
     domain_pattern: str | None = None
     cleared_rules: int | None = None
+    conversation_id: str | None = None
+    rating: int | None = None
+    previous_rating: int | None = None
     reviews_total: int = Field(description="reviews that stand")
     corrections_total: int = Field(description="pairs whose last review differs from the model's prediction")
 
@@ -68,6 +76,9 @@ async def feedback(
     claim_id: Annotated[str | None, Field(description="from get_claims")] = None,
     domain_pattern: Annotated[str | None, Field(description="example.com, or *.example.com for its subdomains")] = None,
     review_id: Annotated[str | None, Field(description="of an earlier edge_correct")] = None,
+    conversation_id: Annotated[str | None, Field(description="default: the last one you remembered")] = None,
+    rating: Annotated[int | None, Field(strict=True, ge=1, le=5)] = None,
+    comment: Annotated[str | None, Field(min_length=1, max_length=2_000)] = None,
     reason: Reason = None,
     source_type: Annotated[SourceType, Field(description="who decided: a person, you, or a program")] = "human",
     idempotency_key: Annotated[
@@ -81,14 +92,18 @@ async def feedback(
     claim_reject(claim_id, reason) / claim_restore(claim_id).
     domain_block / domain_unblock / domain_clear_override(domain_pattern, reason): evidence from a blocked domain
     does not count. Exact patterns beat *.suffixes, longer suffixes beat shorter, newer rules beat older.
+    rate(rating 1-5, conversation_id?, comment?): how good an answer was.
     Example: feedback(action="edge_correct", edge_id="edge_1f2e3d4c5b6a", correct_label="refutes")
     """
-    given: dict[str, str | None] = {
+    given: dict[str, Any] = {
         "edge_id": edge_id,
         "correct_label": correct_label,
         "claim_id": claim_id,
         "domain_pattern": domain_pattern,
         "review_id": review_id,
+        "conversation_id": conversation_id,
+        "rating": rating,
+        "comment": comment,
         "reason": reason,
     }
     arguments = {name: value for name, value in given.items() if value is not None}
@@ -96,7 +111,7 @@ async def feedback(
     lyra = services(call)
     outcome = await operations.give_feedback(
         lyra,
-        _action(lyra, action, arguments, correct_label, source_type),
+        _action(lyra, action, arguments, source_type, connection(call)),
         request={"action": action, "source_type": source_type, **arguments},
         idempotency_key=idempotency_key,
     )
@@ -104,32 +119,35 @@ async def feedback(
     return answer.model_copy(update={"next_step": _next_step(answer)})
 
 
-def _check(action: ActionName, arguments: dict[str, str]) -> None:
+def _check(action: ActionName, arguments: dict[str, Any]) -> None:
     """Name what is missing and what does not belong: a stray argument is a mistake worth hearing about."""
     missing = [names for names in REQUIRED[action] if not any(name in arguments for name in names.split("|"))]
     if missing:
         needed = " and ".join(name.replace("|", " or ") for name in missing)
-        raise Invalid(f"{action} needs {needed}; get_claims(claim_id=...) and review_queue() show the ids")
+        raise Invalid(f"{action} needs {needed}; {_where_from(action)}")
     stray = sorted(set(arguments) - ALLOWED[action])
     if stray:
         raise Invalid(f"{action} takes no {' and no '.join(stray)}; leave it out or choose another action")
 
 
+def _where_from(action: ActionName) -> str:
+    return "ask the person" if action == "rate" else "get_claims(claim_id=...) and review_queue() show the ids"
+
+
 def _action(
     lyra: Services,
     action: ActionName,
-    arguments: dict[str, str],
-    correct_label: Label | None,
+    arguments: dict[str, Any],
     source_type: SourceType,
+    connected: str | None,
 ) -> Action:
     reason = arguments.get("reason")
     match action:
         case "edge_correct":
-            assert correct_label is not None
             return operations.correct_edge(
                 lyra,
                 edge_id=arguments["edge_id"],
-                correct_label=correct_label,
+                correct_label=arguments["correct_label"],
                 reason=reason,
                 source_type=source_type,
             )
@@ -160,6 +178,14 @@ def _action(
         case "domain_clear_override":
             return operations.clear_domain(
                 lyra, domain_pattern=arguments["domain_pattern"], reason=arguments["reason"], source_type=source_type
+            )
+        case "rate":
+            return rate_conversation(
+                lyra,
+                arguments.get("conversation_id"),
+                rating=arguments["rating"],
+                comment=arguments.get("comment"),
+                connection=connected,
             )
 
 

@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from lyra_mcp.errors import LyraError, NotFound, WorkerGone
+from lyra_mcp.operations.indexing import Indexer
 from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
-from lyra_mcp.storage.database import Database
+from lyra_mcp.storage import memory_index
+from lyra_mcp.storage.database import Database, first_value
 from lyra_mcp.worker_client import WorkerStatus
 from schema import reports, wire
 from schema.jobs import JobProblem, JobStatus, NliLoraRequest, Preflight, PreflightReply, Sample
@@ -37,6 +39,7 @@ class KeywordWorker:
 
     def __init__(self) -> None:
         self.asked: list[list[wire.Pair]] = []
+        self.embedded: list[list[str]] = []
         self.fingerprint = "first"
         self.temperature = 1.0
         self.problem: LyraError | None = None
@@ -63,6 +66,18 @@ class KeywordWorker:
                 temperature=self.temperature,
                 device="cpu",
             ),
+        )
+
+    async def embed(self, texts: Sequence[str]) -> wire.EmbedReply:
+        """Texts that share most of their words have similar vectors."""
+        self._fail()
+        self.embedded.append(list(texts))
+        return wire.EmbedReply(
+            vectors=[self._vector(text) for text in texts],
+            dimension=VECTOR_SIZE,
+            model="keywords",
+            fingerprint=self.fingerprint,
+            device="cpu",
         )
 
     async def ready(self) -> None:
@@ -138,12 +153,12 @@ class KeywordWorker:
         return wire.Judgement(
             logits=wire.PerLabel(**logits),
             truncated=False,
-            representation=self._vector(pair) if representation else None,
+            representation=self._vector(f"{pair.premise} {pair.hypothesis}") if representation else None,
         )
 
-    def _vector(self, pair: wire.Pair) -> str:
+    def _vector(self, text: str) -> str:
         total = [0.0] * VECTOR_SIZE
-        for word, count in Counter(f"{pair.premise} {pair.hypothesis}".split()).items():
+        for word, count in Counter(text.split()).items():
             digest = hashlib.sha256(f"{self.fingerprint} {word}".encode()).digest()
             for index, byte in enumerate(digest):
                 total[index] += count * (byte - 127.5)
@@ -281,11 +296,13 @@ def build_services(worker, machine, clock) -> Callable[[Settings], Services]:
     numbers = iter(range(1_000_000))
 
     def build(settings: Settings) -> Services:
+        database = Database(settings.user_dir)
         return Services(
             settings=settings,
-            database=Database(settings.user_dir),
+            database=database,
             worker=worker,
             jobs=machine,
+            index=Indexer(database, worker),
             by_hand=ByHand(),
             clock=clock,
             new_id=lambda prefix: f"{prefix}_{next(numbers):012x}",
@@ -299,4 +316,30 @@ def build_services(worker, machine, clock) -> Callable[[Settings], Services]:
 async def services(settings, build_services):
     built = build_services(settings)
     yield built
+    await built.index.close()
     await built.database.close()
+
+
+@pytest.fixture
+def memorise(services):
+    """Store a memory as rows, as the operations do; returns its number."""
+
+    async def memorise(text: str, *, kind: str = "episode", topic: str | None = None, rating: int | None = None) -> int:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        memory_id = services.new_id("mem")
+        async with services.database.transaction() as tx:
+            cursor = await tx.execute(
+                "INSERT INTO memories (memory_id, kind, text, text_digest, topic, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
+                (memory_id, kind, text, digest, topic, services.now()),
+            )
+            seq = int(await first_value(cursor))
+            if kind == "conversation":
+                await tx.execute(
+                    "INSERT INTO conversations (memory_id, messages, response, rating) VALUES (?, '[]', ?, ?)",
+                    (memory_id, text, rating),
+                )
+            await memory_index.add_words(tx, seq, text)
+        return seq
+
+    return memorise

@@ -16,6 +16,7 @@ APPEND_ONLY = [
     "job_events",
     "alias_events",
     "rating_events",
+    "forget_events",
     "preference_events",
     "consent_events",
     "audit_log",

@@ -83,6 +83,7 @@ async def test_the_templates_are_listed(connect):
     assert sorted(template.uri_template for template in templates) == [
         "claim://{claim_id}",
         "job://{job_id}/log",
+        "memory://{memory_id}",
         "report://{evaluation_id}",
         "report://{evaluation_id}/reliability.svg",
         "report://{job_id}/training.html",
