@@ -22,6 +22,7 @@ from lyra_mcp.operations.assistant import (
     THRESHOLD,
     AssistantStatus,
     check_limits,
+    leave_out_unsafe,
     propose_training,
     read_assistant_status,
 )
@@ -120,6 +121,7 @@ class Collector:
             try:
                 if (conversation := asked.answered(result)) is not None:
                     kept = (await remember(services, conversation)).id
+                    await self.screen(services, kept)
                     await self.propose(services)
             except LyraError as error:
                 what = "a conversation was not kept" if kept is None else "no training could be proposed"
@@ -145,17 +147,21 @@ class Collector:
 
         async def operation(services: Services) -> str:
             rated = await rate(services, chosen, rating, comment)
+            if comment:
+                await self.screen(services, rated)
             await self.propose(services)
             return rated
 
         return operation
 
+    async def screen(self, services: Services, conversation_id: str) -> None:
+        if self.privacy_filter is not None:
+            await leave_out_unsafe(services, conversation_id, self.privacy_filter.is_safe)
+
     async def propose(self, services: Services) -> None:
-        is_safe = None if self.privacy_filter is None else self.privacy_filter.is_safe
-        await propose_training(services, threshold=self.threshold, min_rating=self.min_rating, is_safe=is_safe)
+        await propose_training(services, threshold=self.threshold, min_rating=self.min_rating)
 
     async def read_status(self, services: Services) -> AssistantStatus:
-        await self.propose(services)
         return await read_assistant_status(services, threshold=self.threshold, min_rating=self.min_rating)
 
 

@@ -1,4 +1,4 @@
-"""`lyra-mcp assistant`: talk to a model that knows what is remembered, see the numbers, bring and take conversations."""
+"""`lyra-mcp assistant`: talk to a model that knows what is remembered, see the numbers, move conversations."""
 
 import json
 import os

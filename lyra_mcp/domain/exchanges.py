@@ -113,6 +113,7 @@ def read_plain(record: Record) -> Exchange:
 def write_plain(exchange: Exchange) -> dict[str, Any]:
     """What `read_plain` reads back as the same exchange."""
     written = asdict(exchange)
+    written["messages"] = [*written["messages"]]
     return {name: written[name] for name in PLAIN_FIELDS}
 
 

@@ -41,28 +41,15 @@ def check_limits(threshold: int, min_rating: int) -> None:
 
 
 async def propose_training(
-    services: Services,
-    *,
-    threshold: int = THRESHOLD,
-    min_rating: int = MIN_RATING,
-    is_safe: Callable[[dict[str, Any]], bool] | None = None,
+    services: Services, *, threshold: int = THRESHOLD, min_rating: int = MIN_RATING
 ) -> TrainingProposal | None:
     """Propose a training when enough new well rated exchanges are there; None: not yet. It starts nothing.
 
-    Looking and writing are one transaction, so calls at the same time make one proposal. `is_safe` leaves exchanges
-    out, by their fields as `write_plain` names them.
+    Looking and writing are one transaction, so calls at the same time make one proposal.
     """
     check_limits(threshold, min_rating)
-    unsafe: set[str] = set()
-    if is_safe is not None:
-        async with services.database.transaction() as tx:
-            found = await training_proposals.find_unproposed(tx, min_rating=min_rating)
-            # Whoever is far from the threshold need not pay for the search.
-            opened = await exchanges.find_exchanges(tx, found) if len(found) >= threshold else {}
-        unsafe = {memory_id for memory_id, exchange in opened.items() if not is_safe(write_plain(exchange))}
     async with services.database.transaction() as tx:
-        found = await training_proposals.find_unproposed(tx, min_rating=min_rating)
-        memory_ids = [memory_id for memory_id in found if memory_id not in unsafe]
+        memory_ids = await training_proposals.find_unproposed(tx, min_rating=min_rating)
         if len(memory_ids) < threshold:
             return None
         proposal_id, created_at = services.new_id("proposal"), services.now()
@@ -70,6 +57,24 @@ async def propose_training(
             tx, proposal_id, memory_ids, threshold=threshold, min_rating=min_rating, created_at=created_at
         )
         return TrainingProposal(proposal_id, threshold, min_rating, len(memory_ids), created_at)
+
+
+async def leave_out_unsafe(services: Services, conversation_id: str, is_safe: Callable[[dict[str, Any]], bool]) -> None:
+    """Never propose an exchange that a program's own filter finds unsafe, by its fields as `write_plain` names them.
+
+    What the filter fails on is not safe.
+    """
+    async with services.database.transaction() as tx:
+        found = await exchanges.find_exchanges(tx, [conversation_id])
+    if conversation_id not in found:
+        return
+    is_left_out = True
+    try:
+        is_left_out = not is_safe(write_plain(found[conversation_id]))
+    finally:
+        if is_left_out:
+            async with services.database.transaction() as tx:
+                await training_proposals.leave_out(tx, conversation_id)
 
 
 async def read_assistant_status(

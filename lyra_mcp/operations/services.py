@@ -53,6 +53,7 @@ class Services:
     last_conversations: LastConversations = field(default_factory=LastConversations)
 
     async def close(self) -> None:
+        await self.index.close()
         await self.worker.close()
         await self.database.close()
 

@@ -17,7 +17,7 @@ class TrainingProposal:
 
 
 async def find_unproposed(tx: Transaction, *, min_rating: int) -> list[str]:
-    """Memory ids of exchanges that are rated well enough, unused, and in no proposal; oldest rating first."""
+    """Memory ids of exchanges rated well enough, unused, in no proposal and not left out; oldest rating first."""
     cursor = await tx.execute(
         "SELECT c.memory_id FROM conversations c LEFT JOIN proposed_conversations p USING (memory_id)"
         " WHERE c.rating >= ? AND c.used_for_training = 0 AND p.memory_id IS NULL ORDER BY c.rated_at, c.memory_id",
@@ -52,4 +52,13 @@ async def insert_proposal(
     await tx.execute(
         "INSERT INTO proposed_conversations (memory_id, proposal_id) SELECT value, ? FROM json_each(?)",
         (proposal_id, json.dumps(memory_ids)),
+    )
+
+
+async def leave_out(tx: Transaction, memory_id: str) -> None:
+    """Never propose it; if it is in a proposal, it leaves."""
+    await tx.execute(
+        "INSERT INTO proposed_conversations (memory_id, proposal_id) VALUES (?, NULL)"
+        " ON CONFLICT (memory_id) DO UPDATE SET proposal_id = NULL",
+        (memory_id,),
     )

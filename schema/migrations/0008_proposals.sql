@@ -10,10 +10,11 @@ CREATE TABLE training_proposals (
     created_at TEXT NOT NULL
 ) STRICT;
 
--- An exchange is proposed once, so that the next proposal needs as many new ones.
+-- An exchange is proposed once, so that the next proposal needs as many new ones; NULL: it is never proposed, because a
+-- program's own filter said so.
 CREATE TABLE proposed_conversations (
     memory_id TEXT PRIMARY KEY REFERENCES conversations (memory_id) ON DELETE CASCADE,
-    proposal_id TEXT NOT NULL REFERENCES training_proposals (proposal_id) ON DELETE CASCADE
+    proposal_id TEXT REFERENCES training_proposals (proposal_id) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX conversations_of_proposal ON proposed_conversations (proposal_id);
