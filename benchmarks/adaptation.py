@@ -20,6 +20,7 @@ from ml_worker.base_models import BaseModel, load_base
 from ml_worker.training.nli_lora import NliLoraTraining, Watchers
 from ml_worker.training.training_data import prepare_data
 from schema.jobs import NLI_LORA_RECIPES, Limits, NliLoraRecipe, Sample
+from schema.vocabulary import LABELS, Label
 
 ELSEWHERE = ("snli_devtest", "mnli_dev_matched")
 
@@ -35,6 +36,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--corrections", nargs="+", type=int, default=[50, 100, 200, 400, 1000])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--elsewhere", type=int, default=1000, help="pairs of SNLI and MNLI dev")
+    parser.add_argument("--noise", type=float, default=0.0, help="share of corrections that get a wrong label, seeded")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -44,17 +46,23 @@ def read(path: Path) -> list[dict[str, str]]:
         return [json.loads(line) for line in lines]
 
 
-def as_samples(rows: list[dict[str, str]]) -> list[Sample]:
+def as_samples(rows: list[dict[str, str]], *, noise: float = 0.0, seed: int = 1) -> list[Sample]:
+    """Reviews by a person who errs in a share of them."""
+    chance = random.Random(f"noise {seed}")
     return [
         Sample(
             sample_id=f"s{i}",
             premise=row["premise"],
             hypothesis=row["hypothesis"],
-            label=row["label"],
+            label=_another(row["label"], chance) if chance.random() < noise else row["label"],
             source="correction",
         )
         for i, row in enumerate(rows)
     ]
+
+
+def _another(label: str, chance: random.Random) -> Label:
+    return chance.choice([other for other in LABELS if other != label])
 
 
 def train(base: BaseModel, samples: list[Sample], recipe: NliLoraRecipe, *, seed: int) -> NliLoraTraining:
@@ -97,7 +105,8 @@ def main() -> None:
                 rows = list(pool)
                 random.Random(seed).shuffle(rows)
                 since = time.monotonic()
-                training = train(load_base(options.base), as_samples(rows[:count]), recipe, seed=seed)
+                samples = as_samples(rows[:count], noise=options.noise, seed=seed)
+                training = train(load_base(options.base), samples, recipe, seed=seed)
                 seconds = time.monotonic() - since
                 if before is None:
                     with training.model.disable_adapter():

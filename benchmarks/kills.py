@@ -259,16 +259,18 @@ def check_end(person: Person) -> tuple[Counter[str], int]:
     versions = dict(world.rows("SELECT adapter_path, adapter_sha256 FROM model_versions"))
     shown = {folder.name for folder in (world.home / "adapters").glob("[!.]*")}
     world.expect(shown == set(versions), f"adapters {sorted(shown)}, versions {sorted(versions)}")
-    for path in versions:
+    for path, registered in versions.items():
+        found = hashlib.sha256((world.home / "adapters" / path / "adapter_model.safetensors").read_bytes()).hexdigest()
+        world.expect(found == registered, f"{path} is not what was registered: {found}")
         person.call("adapters", action="load", adapter_path=path)
     person.host.close()
     states = Counter(state for (state,) in world.rows("SELECT state FROM jobs"))
     world.expect(set(states) <= ENDED, f"jobs in {dict(states)}")
-    found = [review_id for (review_id,) in world.rows("SELECT review_id FROM active_reviews")]
-    world.expect(person.acknowledged <= set(found), f"{len(person.acknowledged - set(found))} corrections lost")
-    world.expect(set(found) <= person.acknowledged, f"{len(set(found) - person.acknowledged)} corrections doubled")
+    reviews = [review_id for (review_id,) in world.rows("SELECT review_id FROM active_reviews")]
+    world.expect(person.acknowledged <= set(reviews), f"{len(person.acknowledged - set(reviews))} corrections lost")
+    world.expect(set(reviews) <= person.acknowledged, f"{len(set(reviews) - person.acknowledged)} corrections doubled")
     check_orphans(world)
-    return states, len(person.acknowledged & set(found))
+    return states, len(person.acknowledged & set(reviews))
 
 
 def check_orphans(world: World) -> None:

@@ -99,9 +99,9 @@ class NliModel:
             for i, (row, pair) in enumerate(zip(logits.tolist(), encoded, strict=True))
         ]
 
-    def pad(self, encoded: Sequence[EncodedPair]) -> dict[str, torch.Tensor]:
-        """Each (B, T) int64, padded on the right, and the mask of real tokens."""
-        longest = max(pair.length for pair in encoded)
+    def pad(self, encoded: Sequence[EncodedPair], *, multiple: int = 1) -> dict[str, torch.Tensor]:
+        """Each (B, T) int64, T a multiple, padded on the right, and the mask of real tokens."""
+        longest = -(-max(pair.length for pair in encoded) // multiple) * multiple
         fill = {"input_ids": self.base.tokenizer.pad_token_id}
         batch = {
             name: torch.tensor(

@@ -6,16 +6,8 @@ from heapq import heappop, heappush
 from itertools import pairwise
 from typing import Literal
 
-from lyra_mcp.domain.detectors.addresses import find_ip_addresses
-from lyra_mcp.domain.detectors.bank_accounts import find_ibans
-from lyra_mcp.domain.detectors.cards import find_cards
-from lyra_mcp.domain.detectors.digit_runs import find_runs
-from lyra_mcp.domain.detectors.email import find_emails
-from lyra_mcp.domain.detectors.findings import Finding, Findings
+from lyra_mcp.domain.detectors.findings import Finding
 from lyra_mcp.domain.detectors.folding import fold
-from lyra_mcp.domain.detectors.identity import find_my_numbers, find_ssns
-from lyra_mcp.domain.detectors.phones import DIGITS_MIN, find_phones
-from lyra_mcp.domain.detectors.secrets import find_keys, find_private_keys
 from lyra_mcp.domain.detectors.user_patterns import UserPattern, find_own
 
 __all__ = ["TYPES", "Finding", "RedactionMode", "UserPattern", "find", "is_safe", "merge", "redact"]
@@ -47,8 +39,11 @@ def find(text: str, patterns: Sequence[UserPattern] = (), detectors: Sequence[De
     Raises:
         Invalid: a pattern does not compile.
     """
+    # Forty patterns to compile: the first text waits for them, not every start of the server.
+    from lyra_mcp.domain.detectors.built_in import find_built_in  # noqa: PLC0415 - see above
+
     folded = fold(text)
-    found = list(_find_built_in(folded))
+    found = list(find_built_in(folded))
     for pattern in patterns:
         found += find_own(pattern, text)
         if folded != text:
@@ -56,19 +51,6 @@ def find(text: str, patterns: Sequence[UserPattern] = (), detectors: Sequence[De
     for detector in detectors:
         found += detector(text)
     return merge(found)
-
-
-def _find_built_in(text: str) -> Findings:
-    yield from find_emails(text)
-    yield from find_keys(text)
-    yield from find_private_keys(text)
-    yield from find_ip_addresses(text)
-    yield from find_ibans(text)
-    yield from find_ssns(text)
-    yield from find_my_numbers(text)
-    for run in find_runs(text, DIGITS_MIN):
-        yield from find_cards(run)
-        yield from find_phones(run)
 
 
 def merge(found: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lyra_mcp.domain.detectors.names import build_name_detector
-from lyra_mcp.domain.redaction import Detector, Finding, RedactionMode, UserPattern, find, redact
+from lyra_mcp.domain.redaction import Detector, Finding, RedactionMode, UserPattern, find, redact, texts_of
 from lyra_mcp.errors import LyraError, NotScanned
 
 Outcome = Literal["clean", "redacted", "excluded", "quarantined", "not_scanned"]
@@ -41,6 +41,10 @@ class Screen:
                 f"the text could not be scanned for private data ({type(error).__name__} in a detector), so it was not"
                 " used; leave it out, and report the mistake"
             ) from error
+
+    def is_safe(self, *values: object) -> bool:
+        """Whether nothing private stands in any text of these values; what cannot be scanned is not safe."""
+        return all(self.screen(text).outcome == "clean" for text in texts_of(*values))
 
     def screen(self, text: str) -> Screened:
         try:

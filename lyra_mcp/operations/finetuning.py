@@ -12,6 +12,7 @@ from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
 from lyra_mcp.errors import Conflict, Invalid, LyraError, NotFound, TooFewReviews
 from lyra_mcp.operations.reconciling import move, read_run, reconcile
+from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.training_data import TrainingData, collect
 from lyra_mcp.storage import corrections, job_folders, jobs, model_versions
@@ -46,7 +47,7 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     recipe = find_recipe(recipe_name)
     await reconcile(services)
     async with services.database.transaction() as tx:
-        data = await collect(tx)
+        data = await collect(tx, await read_screen(services, tx))
         triggers = await _triggers(services, tx)
         under_way = await jobs.find_job_under_way(tx, "nli_lora")
     preflight = await services.jobs.preflight(
@@ -214,7 +215,9 @@ def find_recipe(name: str) -> NliLoraRecipe:
 
 
 def _limits(services: Services) -> Limits:
-    return Limits(samples_min=services.settings.training_samples_min)
+    settings = services.settings
+    # One thread unless somebody said otherwise: a training in the background leaves the other cores to the person.
+    return Limits(samples_min=settings.training_samples_min, threads=settings.threads or 1)
 
 
 def _refuse_obstacles(services: Services, planned: Plan, *, force: bool) -> None:

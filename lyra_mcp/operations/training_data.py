@@ -4,22 +4,36 @@ from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
 
+import anyio
+
 from lyra_mcp.domain.corrections import Review
+from lyra_mcp.domain.screening import Outcome, Screen
 from lyra_mcp.storage import corrections, edges, jobs
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import Sample
+from schema.wire import TEXT_CHARS_MAX
 
 #: Confirmed reviews are taken up to this many for each correction: the model should keep what it does well.
 CONFIRMED_PER_CORRECTION = 2
 #: Unreviewed pairs on which the base's own answers are rehearsed.
 REHEARSED_MAX = 2_000
+#: Why a pair with private data is left out; the first that holds is told.
+REASONS: dict[Outcome, str] = {
+    "not_scanned": "could not be scanned for private data",
+    "quarantined": "private data, held until you looked at it",
+    "excluded": "private data",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
     samples: list[Sample]
-    #: How many reviews were left out, by reason.
+    #: How many reviews and rehearsed pairs were left out, by reason.
     excluded: dict[str, int]
+    #: Samples in which tags stand for private data.
+    redacted: int = 0
+    #: Left out until the person has looked at them.
+    quarantined: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -37,8 +51,8 @@ class TrainingData:
         return total / len(self.samples) if self.samples else 1.0
 
 
-async def collect(tx: Transaction) -> TrainingData:
-    """Everything people said, cumulative; where an earlier version held a pair out, it stays held out."""
+async def collect(tx: Transaction, screen: Screen) -> TrainingData:
+    """Everything people said, cumulative and without private data; what an earlier version held out stays so."""
     found = await corrections.list_last_words(tx)
     # Labels an agent or a program gave are no ground truth: a model must not be trained on its own kind.
     by_people = [review for review in found if review.source_type == "human"]
@@ -76,7 +90,39 @@ async def collect(tx: Transaction) -> TrainingData:
         )
         for edge in await edges.list_unreviewed(tx, claim_id=None, limit=REHEARSED_MAX)
     ]
-    return TrainingData(samples, dict(excluded))
+    # Scanning hundreds of texts takes a while, in which the server answers others.
+    return await anyio.to_thread.run_sync(_screened, samples, screen, excluded)
+
+
+def _screened(samples: list[Sample], screen: Screen, excluded: Counter[str]) -> TrainingData:
+    """The samples as the person's mode leaves them."""
+    kept: list[Sample] = []
+    redacted = 0
+    quarantined: list[str] = []
+    for sample in samples:
+        premise, hypothesis = screen.screen(sample.premise), screen.screen(sample.hypothesis)
+        outcomes = {premise.outcome, hypothesis.outcome}
+        if outcomes == {"clean"}:
+            kept.append(sample)
+        elif premise.text is not None and hypothesis.text is not None:
+            changed = _with_texts(sample, premise.text, hypothesis.text)
+            if changed is None:
+                excluded["too long with tags for private data"] += 1
+            else:
+                kept.append(changed)
+                redacted += 1
+        else:
+            reason = next(outcome for outcome in REASONS if outcome in outcomes)
+            excluded[REASONS[reason]] += 1
+            if reason == "quarantined":
+                quarantined.append(sample.sample_id)
+    return TrainingData(kept, dict(excluded), redacted, tuple(quarantined))
+
+
+def _with_texts(sample: Sample, premise: str, hypothesis: str) -> Sample | None:
+    if max(len(premise), len(hypothesis)) > TEXT_CHARS_MAX:
+        return None
+    return sample.model_copy(update={"premise": premise, "hypothesis": hypothesis})
 
 
 def _shuffled(review: Review) -> str:

@@ -12,6 +12,7 @@ from lyra_mcp.operations import finetuning
 from lyra_mcp.operations.finetuning import Plan
 from lyra_mcp.operations.idempotency import once
 from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.training_data import TrainingData
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import TriggersView, next_step_of, triggers_view
 from lyra_mcp.tools._shared import Answer, Call, refuse_stray, services
@@ -33,6 +34,8 @@ ALLOWED: dict[ActionName, frozenset[str]] = {
     "resume": frozenset({"job_id"}),
 }
 DEFAULT_RECIPE = "default"
+#: Ids of quarantined samples that a plan names.
+QUARANTINED_SHOWN = 10
 
 
 class FinetuneAnswer(Answer):
@@ -43,7 +46,7 @@ class FinetuneAnswer(Answer):
     obstacle: str | None = None
     triggers: TriggersView | None = None
     data: dict[str, int] | None = Field(None, description="samples by source")
-    excluded: dict[str, int] | None = Field(None, description="reviews left out, by reason")
+    excluded: dict[str, int] | None = Field(None, description="pairs left out, by reason")
     cost: float | None = Field(None, description="in US dollars; local training costs nothing")
     estimate_s: float | None = None
     device: str | None = None
@@ -150,11 +153,24 @@ def _planned(planned: Plan) -> FinetuneAnswer:
         cost=0.0,
         estimate_s=planned.preflight.estimate_s,
         device=planned.preflight.device,
-        warnings=planned.preflight.warnings,
+        warnings=[*planned.preflight.warnings, *_privacy_warnings(planned.data)],
         recipe_name=planned.recipe_name,
         recipe=planned.recipe,
         next_step=next_step,
     )
+
+
+def _privacy_warnings(data: TrainingData) -> list[str]:
+    warnings = []
+    if data.redacted:
+        warnings.append(f"{data.redacted} samples hold private data; tags such as [REDACTED_EMAIL] stand in its place")
+    if data.quarantined:
+        some = ", ".join(data.quarantined[:QUARANTINED_SHOWN])
+        warnings.append(
+            f"{len(data.quarantined)} samples hold private data and wait for the person: {some};"
+            " with LYRA_REDACTION_MODE=redact they are trained on with tags in its place"
+        )
+    return warnings
 
 
 def _duration(planned: Plan) -> str:

@@ -29,6 +29,8 @@ StoppedBy = Literal["epochs", "early_stopping", "time_limit", "steps_max"]
 #: Pairs in one forward pass where nothing is learned.
 EVALUATION_BATCH = 32
 GRADIENT_NORM_MAX = 1.0
+#: While learning, pairs are padded to few lengths: each new one leaves a compiled kernel behind, in time and memory.
+TOKENS_MULTIPLE = 8
 
 
 class Interrupted(Exception):
@@ -143,10 +145,10 @@ class NliLoraTraining:
                 result[chunk] = self._forward([pairs[i] for i in chunk]).float().cpu()
         return result.clone()
 
-    def _forward(self, pairs: Sequence[Texts]) -> torch.Tensor:
+    def _forward(self, pairs: Sequence[Texts], *, multiple: int = 1) -> torch.Tensor:
         """(B, 3), with the same encoding as when judging."""
         encoded = self.nli.encode([Pair(premise=premise, hypothesis=hypothesis) for premise, hypothesis in pairs])
-        logits: torch.Tensor = self.model(**self.nli.pad(encoded)).logits
+        logits: torch.Tensor = self.model(**self.nli.pad(encoded, multiple=multiple)).logits
         return logits
 
     def estimate_s(self) -> float:
@@ -235,11 +237,14 @@ class NliLoraTraining:
     def loss(self, samples: Sequence[Sample]) -> torch.Tensor:
         """Mean cross-entropy with the person's labels, in nats."""
         gold = torch.tensor([self.base.labels.index(sample.label) for sample in samples])  # (B,) int64
-        return functional.cross_entropy(self._forward(texts(samples)).float(), gold.to(self.device))
+        return functional.cross_entropy(
+            self._forward(texts(samples), multiple=TOKENS_MULTIPLE).float(), gold.to(self.device)
+        )
 
     def rehearsal_loss(self, rehearsed: Sequence[int]) -> torch.Tensor:
         """Mean divergence from the base's own answers, in nats."""
-        answers = self._forward([self.data.rehearsal[i] for i in rehearsed]).float().log_softmax(-1)  # (R, 3)
+        pairs = [self.data.rehearsal[i] for i in rehearsed]
+        answers = self._forward(pairs, multiple=TOKENS_MULTIPLE).float().log_softmax(-1)  # (R, 3)
         wanted = self.rehearsal_answers[list(rehearsed)].to(self.device)  # (R, 3) log probabilities
         return functional.kl_div(answers, wanted, reduction="batchmean", log_target=True)
 

@@ -2,7 +2,6 @@
 
 import re
 
-from lyra_mcp.domain.detectors.digit_runs import DigitRun
 from lyra_mcp.domain.detectors.findings import Finding, Findings
 
 DIGITS_MIN = 12
@@ -25,57 +24,61 @@ _WORDS = re.compile(
     r"|カード|クレカ|クレジット|デビット",
     re.ASCII | re.IGNORECASE,
 )
-_SEPARATORS = frozenset({" ", "-"})
-#: Groups shorter than this are only read as a card when they are the whole run.
-_GROUP_MIN = 3
+#: Four digits of a group that may begin a card, and twelve digits at least from there on.
+_BEGINNING = re.compile(
+    r"(?:(?<![0-9A-Za-z_$])|(?<=card)|(?<=no))(?<![0-9][.,])(?=[0-9]{4}(?:[ -]?[0-9]){8})", re.ASCII | re.IGNORECASE
+)
+#: As cards are printed and typed, the longest first; any other grouping only counts when nothing else stands beside it.
+_FORMS = tuple(
+    re.compile(form + r"(?![0-9A-Za-z_%])")
+    for form in (
+        r"[0-9]{4}(?:(?P<s>[ -])[0-9]{4}(?:(?P=s)[0-9]{4}){2}(?P=s)[0-9]{3})",
+        r"[0-9]{12,19}",
+        r"[0-9]{4}(?:(?P<s>[ -])[0-9]{4}(?:(?P=s)[0-9]{4}){2})",
+        r"[0-9]{4}(?P<s>[ -])[0-9]{6}(?P=s)[0-9]{4,5}",
+    )
+)
+_LOOSE = re.compile(r"[0-9]+(?:[ -][0-9]+)+")
 
 
-def find_cards(run: DigitRun) -> Findings:
-    if not run.text:
-        return
-    first = 0
-    while first < len(run.groups):
-        last = _last_group_of_card(run, first)
-        if last is None:
-            first += 1
+def find_cards(text: str) -> Findings:
+    done = 0
+    for beginning in _BEGINNING.finditer(text):
+        start = beginning.start()
+        if start < done:
             continue
-        named = _is_named(run, first)
-        yield Finding("credit_card", run.groups[first][0], run.groups[last][1], 0.99 if named else 0.9)
-        first = last + 1
+        for form in _FORMS:
+            match = form.match(text, start)
+            if match and (confidence := _judge(text, start, match.end())):
+                yield Finding("credit_card", start, match.end(), confidence)
+                done = match.end()
+                break
 
 
-def _last_group_of_card(run: DigitRun, first: int) -> int | None:
-    """The longest stretch from this group on that is a card."""
-    found = None
-    named: bool | None = None
-    for last, digits in run.windows(first, DIGITS_MAX):
-        if last > first and run.text[run.groups[last - 1][1] : run.groups[last][0]] not in _SEPARATORS:
-            break
-        if digits < DIGITS_MIN or not _is_grouped_like_a_card(run, first, last):
-            continue
-        number = run.digits(first, last)
-        if not _BRANDS.fullmatch(number):
-            if named is None:
-                named = _is_named(run, first)
-            if not named:
-                continue
-        if _has_check_digit(number):
-            found = last
-    return found
+def find_loose_card(text: str, start: int, end: int) -> Findings:
+    """A run of digits that is a card as a whole, however it is grouped."""
+    if end - start < 2 * DIGITS_MAX and _LOOSE.fullmatch(text, start, end):
+        confidence = _judge(text, start, end)
+        if confidence:
+            yield Finding("credit_card", start, end, confidence)
 
 
-def _is_grouped_like_a_card(run: DigitRun, first: int, last: int) -> bool:
-    if first == 0 and last == len(run.groups) - 1:
-        return True
-    return all(end - start >= _GROUP_MIN for start, end in run.groups[first : last + 1])
+def _judge(text: str, start: int, end: int) -> float:
+    """How sure it is that these digits are a card; 0 when they are none."""
+    number = text[start:end].replace(" ", "").replace("-", "")
+    if not DIGITS_MIN <= len(number) <= DIGITS_MAX:
+        return 0.0
+    if _BRANDS.fullmatch(number):
+        return _checked(number) and (0.99 if _is_named(text, start) else 0.9)
+    return _is_named(text, start) and _checked(number) and 0.95
 
 
-def _is_named(run: DigitRun, first: int) -> bool:
-    start = run.groups[first][0]
-    return bool(_WORDS.search(run.text, max(0, start - _CONTEXT_CHARS), start))
+def _is_named(text: str, start: int) -> bool:
+    return bool(_WORDS.search(text, max(0, start - _CONTEXT_CHARS), start))
 
 
-def _has_check_digit(number: str) -> bool:
+def _checked(number: str) -> bool:
+    """Whether the last digit is Luhn's."""
     from stdnum import luhn  # noqa: PLC0415 - only a text with such a number needs it
 
     return number.strip("0") != "" and bool(luhn.is_valid(number))

@@ -15,7 +15,10 @@ _SSN_WORDS = re.compile(
     r"\bssns?\b|social[ -]security|\bitin\b|\btax(?:payer)? id|社会保障番号", re.ASCII | re.IGNORECASE
 )
 
-_MY_NUMBER = re.compile(r"(?<![0-9-])[0-9]{4}(?P<separator>[ -]?)[0-9]{4}(?P=separator)[0-9]{4}(?![0-9-])")
+#: Looks ahead only: a number that begins inside what turns out to be none is met as well.
+_MY_NUMBER = re.compile(
+    r"(?<![0-9])(?=(?P<number>[0-9]{4}(?P<separator>[ -]?)[0-9]{4}(?P=separator)[0-9]{4})(?![0-9-]))"
+)
 _MY_NUMBER_WORDS = re.compile(
     r"マイ\s?ナンバー|個人番号|\bmy[ -]?number\b|\bindividual number\b", re.ASCII | re.IGNORECASE
 )
@@ -23,7 +26,7 @@ _MY_NUMBER_WORDS = re.compile(
 
 def find_ssns(text: str) -> Findings:
     for match in _SSN.finditer(text):
-        named = _is_near(_SSN_WORDS, text, match)
+        named = _is_near(_SSN_WORDS, text, match.start(), match.end())
         if named or match["separator"] == "-":
             yield Finding("ssn", match.start(), match.end(), 0.99 if named else 0.85)
 
@@ -35,12 +38,12 @@ def find_my_numbers(text: str) -> Findings:
     from stdnum.jp import in_  # noqa: PLC0415 - only a text that names it needs it
 
     for match in _MY_NUMBER.finditer(text):
-        if _is_near(_MY_NUMBER_WORDS, text, match) and in_.is_valid(match[0]):
-            yield Finding("my_number", match.start(), match.end(), 0.95)
+        start, end = match.span("number")
+        if in_.is_valid(match["number"]) and _is_near(_MY_NUMBER_WORDS, text, start, end):
+            yield Finding("my_number", start, end, 0.95)
 
 
-def _is_near(words: re.Pattern[str], text: str, match: re.Match[str]) -> bool:
+def _is_near(words: re.Pattern[str], text: str, start: int, end: int) -> bool:
     return bool(
-        words.search(text, max(0, match.start() - _CONTEXT_CHARS), match.start())
-        or words.search(text, match.end(), match.end() + _CONTEXT_CHARS)
+        words.search(text, max(0, start - _CONTEXT_CHARS), start) or words.search(text, end, end + _CONTEXT_CHARS)
     )

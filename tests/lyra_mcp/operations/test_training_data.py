@@ -5,6 +5,7 @@ import hashlib
 import pytest
 
 from lyra_mcp.operations import calibration, feedback, finetuning
+from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.training_data import collect
 from lyra_mcp.storage import job_folders
 from schema.jobs import Sample
@@ -19,7 +20,7 @@ def settings(settings):
 def collected(services):
     async def collected():
         async with services.database.transaction() as tx:
-            return await collect(tx)
+            return await collect(tx, await read_screen(services, tx))
 
     return collected
 

@@ -1,6 +1,7 @@
 """Where an adapter goes, in every family, and how it comes back."""
 
 import json
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -85,4 +86,4 @@ def test_the_adapter_is_small_and_holds_neither_base_nor_pickle(make_training, m
     assert (config["r"], config["lora_alpha"], config["task_type"]) == (4, 32, "SEQ_CLS")
     manifest = json.loads((folder.adapter / "lyra_adapter.json").read_text())
     assert manifest["base_fingerprint"] == training.base.fingerprint
-    assert manifest["environment"]["peft"]
+    assert manifest["environment"]["peft"] == version("peft")
