@@ -13,10 +13,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from lyra_mcp.assistant.background import Background
 from lyra_mcp.cli.assistant_chat import Chat
 from lyra_mcp.cli.configuration import read_settings
-from lyra_mcp.cli.running import AsJson, errors_in_words, run_operation
+from lyra_mcp.cli.running import AsJson, run
 from lyra_mcp.operations.assistant import MIN_RATING, THRESHOLD, AssistantStatus, read_assistant_status
-from lyra_mcp.operations.exporting import Exported, ExportForm, export_conversations
-from lyra_mcp.operations.importing import ImportReport, import_conversations
+from lyra_mcp.operations.conversation_exports import Exported, ExportForm, export_conversations
+from lyra_mcp.operations.conversation_imports import ImportReport, import_conversations
 from lyra_mcp.operations.services import Services
 from lyra_mcp.providers.chat import LOCAL_URL, ChatEndpoint
 from lyra_mcp.storage.conversation_files import ConversationFile
@@ -56,7 +56,7 @@ def status(threshold: Threshold = THRESHOLD, min_rating: MinRating = MIN_RATING,
     async def read(services: Services) -> AssistantStatus:
         return await read_assistant_status(services, threshold=threshold, min_rating=min_rating)
 
-    found = run_operation(read)
+    found = run(read)
     if as_json:
         print(json.dumps(asdict(found)))
         return
@@ -101,7 +101,7 @@ def import_(
 
     try:
         with bar:
-            run_operation(take_in)
+            run(take_in)
     except KeyboardInterrupt:
         _print_import(report, as_json=as_json, is_whole=False)
         raise SystemExit(INTERRUPTED) from None
@@ -142,7 +142,7 @@ def export(
     async def write(services: Services) -> Exported:
         return await export_conversations(services, file, form=form, is_verbatim=verbatim, overwrite=overwrite)
 
-    done = run_operation(write)
+    done = run(write)
     if as_json:
         print(json.dumps({"file": str(file), "format": form, **asdict(done)}))
     else:

@@ -5,14 +5,16 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-from lyra_mcp.cli import assistant, models
+from lyra_mcp.cli import models
 from lyra_mcp.cli.configuration import read_settings
-from lyra_mcp.cli.running import AsJson, run_operation
+from lyra_mcp.errors import LyraError
+from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.operations.status import read_status
 from lyra_mcp.version import VERSION
 
@@ -21,7 +23,10 @@ app = typer.Typer(
 )
 
 app.add_typer(models.app, name="models")
-app.add_typer(assistant.app, name="assistant")
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()
@@ -40,7 +45,7 @@ def serve() -> None:
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Say what works, what does not, and why; the exit code is 1 where something does not."""
-    outcome = run_operation(read_status)
+    outcome = _run(read_status)
     if as_json:
         print(json.dumps({"version": VERSION, **asdict(outcome)}, default=lambda value: value.model_dump()))
     else:
@@ -65,3 +70,19 @@ def demo(
     from lyra_mcp.cli.demo import run_demo  # noqa: PLC0415 - it brings the MCP client, which nothing else needs
 
     raise SystemExit(run_demo(as_json=as_json, is_quick=quick))
+
+
+def _run(operation: Callable[[Services], Awaitable[T]]) -> T:
+    async def run() -> T:
+        services = build_services(read_settings())
+        try:
+            return await operation(services)
+        finally:
+            await services.worker.close()
+            await services.database.close()
+
+    try:
+        return asyncio.run(run())
+    except LyraError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from error

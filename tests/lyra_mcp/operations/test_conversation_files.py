@@ -8,11 +8,11 @@ import pytest
 from lyra_mcp.domain.exchanges import Exchange
 from lyra_mcp.domain.memories import Message
 from lyra_mcp.errors import Conflict, Invalid, StorageFailed
-from lyra_mcp.operations import importing
+from lyra_mcp.operations import conversation_imports
 from lyra_mcp.operations.assistant import read_assistant_status
-from lyra_mcp.operations.exporting import Exported, export_conversations
+from lyra_mcp.operations.conversation_exports import Exported, export_conversations
 from lyra_mcp.operations.forgetting import forget
-from lyra_mcp.operations.importing import ImportReport, Skipped, import_conversations
+from lyra_mcp.operations.conversation_imports import ImportReport, Skipped, import_conversations
 from lyra_mcp.operations.rating import rate
 from lyra_mcp.operations.remembering import remember
 from lyra_mcp.storage import exchanges, memories
@@ -89,7 +89,7 @@ async def test_what_was_forgotten_may_come_in_again(services, write):
 
 async def test_an_interrupted_import_goes_on_where_it_was(services, write, monkeypatch):
     path = write(*(record(f"question {number}") for number in range(25)))
-    monkeypatch.setattr(importing, "BATCH_EXCHANGES", 10)
+    monkeypatch.setattr(conversation_imports, "BATCH_EXCHANGES", 10)
     report = ImportReport()
 
     def stop(_, so_far):
