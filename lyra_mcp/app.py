@@ -1,5 +1,6 @@
 """The MCP server, put together: tools, resources, prompts, and what they work with."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from lyra_mcp import prompts, resources
 from lyra_mcp.errors import LyraError
+from lyra_mcp.operations import retention
 from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.settings import Settings
 from lyra_mcp.tools import find_tools
@@ -56,9 +58,12 @@ def build_server(settings: Settings, *, services: Callable[[Settings], Services]
     @asynccontextmanager
     async def lifespan(_: MCPServer[Services]) -> AsyncIterator[Services]:
         lyra = services(settings)
+        kept = asyncio.create_task(retention.keep_applying(lyra), name="retention")
         try:
             yield lyra
         finally:
+            kept.cancel()
+            await asyncio.wait([kept])
             await lyra.index.close()
             await lyra.worker.close()
             await lyra.database.close()

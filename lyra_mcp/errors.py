@@ -6,6 +6,7 @@ LyraError
 │   ├── NotFound         E_NOT_FOUND          no such id
 │   ├── Conflict         E_CONFLICT           the state does not allow it
 │   ├── NeedsConfirmation E_CONFIRM           a person must agree first
+│   ├── ConsentMissing   E_CONSENT            the person did not agree to this use of their data
 │   └── TooFewReviews    E_TOO_FEW_REVIEWS    not enough data for an honest number
 └── Unavailable          the world failed; the same call may work later
     ├── WorkerWarming    E_WARMING            the models are loading
@@ -45,6 +46,10 @@ class Conflict(Refused):
 
 class NeedsConfirmation(Refused):
     code = "E_CONFIRM"
+
+
+class ConsentMissing(Refused):
+    code = "E_CONSENT"
 
 
 class TooFewReviews(Refused):

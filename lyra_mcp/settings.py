@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_path
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 #: In `home`; its keys are the names below. `lyra-mcp models use` writes there.
@@ -34,6 +34,10 @@ def _expanded(folder: Path) -> Path:
 Folder = Annotated[Path, AfterValidator(_expanded)]
 
 
+#: Where the master key lies. `auto`: from the passphrase if there is one, else the system's keyring, else a file.
+KeySource = Literal["auto", "keyring", "file", "passphrase"]
+
+
 class SettingsFileInvalid(ValueError):
     """The file of settings cannot be used; the message says why."""
 
@@ -47,6 +51,13 @@ class Settings(BaseSettings):
     user: Annotated[str, Field(pattern=USER_PATTERN)] = "local"
     #: Which tools are listed.
     tools: Literal["core", "full"] = "core"
+
+    #: Where the key lies that wraps every user's keys.
+    key_source: KeySource = "auto"
+    #: Opens the master key; only from the environment.
+    passphrase: SecretStr | None = None
+    #: Write exports only encrypted, with the passphrase.
+    encrypt_files: bool = False
 
     #: `builtin`, a Hugging Face id, or a local folder.
     nli_model: str = "builtin"
@@ -112,6 +123,10 @@ class Settings(BaseSettings):
             raise SettingsFileInvalid(f"{file}: {error}; mend or remove it") from error
         if "home" in of_file.toml_data:
             raise SettingsFileInvalid(f"{file}: home cannot be set here; set LYRA_HOME and remove the line")
+        if "passphrase" in of_file.toml_data:
+            raise SettingsFileInvalid(
+                f"{file}: a passphrase is not kept in a file; set LYRA_PASSPHRASE, remove the line"
+            )
         return init_settings, env_settings, of_file
 
     @property
@@ -129,6 +144,11 @@ class Settings(BaseSettings):
     @property
     def jobs_root(self) -> Path:
         return self.home / "jobs"
+
+    @property
+    def exports_root(self) -> Path:
+        """One folder for each user, so that none can take the place of another's."""
+        return self.home / "exports" / self.user
 
     @property
     def log_dir(self) -> Path:

@@ -692,10 +692,13 @@ CREATE TABLE privacy_patterns (
 
 -- How long memories are kept; no row: for ever.
 CREATE TABLE retention_rules (
-    memory_kind TEXT PRIMARY KEY,
+    memory_kind TEXT PRIMARY KEY CHECK (memory_kind IN ('conversation', 'fact', 'episode', 'workflow')),
     days INTEGER NOT NULL CHECK (days >= 1),
     created_at TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- A forgotten memory's words are overwritten at once, and not when segments are merged.
+INSERT INTO memory_words (memory_words, rank) VALUES ('secure-delete', 1);
 
 -- Trainings of a chat model that are worth a person's decision: which exchanges, found when. Nothing starts by itself.
 

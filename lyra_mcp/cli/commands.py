@@ -5,16 +5,14 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from lyra_mcp.cli import models
+from lyra_mcp.cli import assistant, keys, models, privacy
 from lyra_mcp.cli.configuration import read_settings
-from lyra_mcp.errors import LyraError
-from lyra_mcp.operations.services import Services, build_services
+from lyra_mcp.cli.running import AsJson, run
 from lyra_mcp.operations.status import read_status
 from lyra_mcp.version import VERSION
 
@@ -22,11 +20,10 @@ app = typer.Typer(
     help="An MCP server that learns from being corrected.", no_args_is_help=False, pretty_exceptions_enable=False
 )
 
+app.add_typer(assistant.app, name="assistant")
 app.add_typer(models.app, name="models")
-
-T = TypeVar("T")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+app.add_typer(privacy.app, name="privacy")
+app.add_typer(keys.app, name="key")
 
 
 @app.command()
@@ -45,7 +42,7 @@ def serve() -> None:
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Say what works, what does not, and why; the exit code is 1 where something does not."""
-    outcome = _run(read_status)
+    outcome = run(read_status)
     if as_json:
         print(json.dumps({"version": VERSION, **asdict(outcome)}, default=lambda value: value.model_dump()))
     else:
@@ -70,19 +67,3 @@ def demo(
     from lyra_mcp.cli.demo import run_demo  # noqa: PLC0415 - it brings the MCP client, which nothing else needs
 
     raise SystemExit(run_demo(as_json=as_json, is_quick=quick))
-
-
-def _run(operation: Callable[[Services], Awaitable[T]]) -> T:
-    async def run() -> T:
-        services = build_services(read_settings())
-        try:
-            return await operation(services)
-        finally:
-            await services.worker.close()
-            await services.database.close()
-
-    try:
-        return asyncio.run(run())
-    except LyraError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error

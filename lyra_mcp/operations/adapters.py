@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import anyio
 
+from lyra_mcp.domain.audit import Event
 from lyra_mcp.domain.versions import AliasEvent, HoldoutScores, ModelVersion, prunable, rollback_target
 from lyra_mcp.errors import Conflict, NotFound, Unavailable
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.serving import BASE, Serving, find_serving
-from lyra_mcp.storage import corrections, job_folders, jobs, model_versions
+from lyra_mcp.storage import audit_log, corrections, job_folders, jobs, model_versions
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import Alias, JobKind, JobState
 from schema.wire import AdapterStatus
@@ -173,6 +174,9 @@ async def prune(services: Services) -> list[int]:
         doomed = await _prunable(tx)
         for version in doomed:
             await model_versions.insert_pruned(tx, KIND, version.version, created_at=services.now())
+        if doomed:
+            detail = {"kind": KIND, "versions": [version.version for version in doomed]}
+            await audit_log.append(tx, "adapters_pruned", services.actor, detail, created_at=services.now())
         pruned = [version for version in await model_versions.list_versions(tx, KIND) if version.is_pruned]
     for version in pruned:  # also one whose server died before its files were gone
         await anyio.to_thread.run_sync(
@@ -226,6 +230,9 @@ async def _move_champion(services: Services, tx: Transaction, event: AliasEvent,
     await model_versions.set_alias(tx, KIND, "champion", event.to_version)
     await model_versions.set_alias(tx, KIND, "previous", previous)
     await model_versions.insert_alias_event(tx, KIND, event)
+    detail = {"kind": KIND, "from": event.from_version, "to": event.to_version, "forced": event.forced}
+    said: Event = "adapter_activated" if event.action == "activate" else "adapter_rolled_back"
+    await audit_log.append(tx, said, services.actor, detail, created_at=event.created_at)
     moves: tuple[tuple[int | None, JobState], ...] = ((event.from_version, "retired"), (event.to_version, "champion"))
     for number, state in moves:
         if number is not None:

@@ -17,7 +17,7 @@ from lyra_mcp.domain.statistics import Report, Sample
 from lyra_mcp.domain.statistics import evaluate as measure
 from lyra_mcp.errors import Conflict, Invalid, NotFound, TooFewReviews
 from lyra_mcp.operations.services import Services, as_text
-from lyra_mcp.storage import calibrations, corrections, edges, jobs
+from lyra_mcp.storage import audit_log, calibrations, corrections, edges, jobs
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import LABELS
 
@@ -158,6 +158,8 @@ async def fit(services: Services, *, adapter: str | None) -> tuple[Fit, Current]
         replaced = await calibrations.find_active_calibration(tx, calibration.fingerprint, calibration.adapter)
         event = CalibrationEvent("fit", replaced.version if replaced else 0, calibration.version, None, services.now())
         await calibrations.insert_event(tx, calibration.fingerprint, calibration.adapter, event)
+        detail = {"from": event.from_version, "to": event.to_version, "samples": calibration.samples}
+        await audit_log.append(tx, "calibration_fitted", services.actor, detail, created_at=event.created_at)
     return outcome, Current(current.model, calibration)
 
 
@@ -180,6 +182,8 @@ async def roll_back(services: Services, *, version: int | None, reason: str | No
         target = await _target(tx, current, version)
         event = CalibrationEvent("rollback", current.version, target, reason, services.now())
         await calibrations.insert_event(tx, current.model.fingerprint, current.model.adapter, event)
+        detail = {"from": current.version, "to": target}
+        await audit_log.append(tx, "calibration_rolled_back", services.actor, detail, created_at=event.created_at)
         return current.version, target
 
 

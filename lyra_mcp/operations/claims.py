@@ -10,6 +10,7 @@ from lyra_mcp.domain.domain_rules import Pattern, Rule, domain_of, is_blocked
 from lyra_mcp.domain.edges import pair_digest, text_digest
 from lyra_mcp.domain.evidence import Claim, Edge, Fragment, NewEdge
 from lyra_mcp.errors import Conflict, Invalid, NotFound
+from lyra_mcp.operations import consent
 from lyra_mcp.operations.judging import JudgedPair, judge
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import claims, corrections, domain_rules, edges, fragments
@@ -47,6 +48,7 @@ async def add_evidence(
     known, text = await _known_claim(services, claim=claim, claim_id=claim_id)
     judged, degraded_reason = await _judge_new(services, text, new_fragments)
     async with services.database.transaction() as tx:
+        await consent.require(tx, "store")
         known = known or await claims.find_claim_by_text(tx, text_digest(text))
         if known is None:
             known_id = services.new_id("claim")

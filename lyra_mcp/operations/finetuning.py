@@ -10,12 +10,13 @@ import anyio
 
 from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
-from lyra_mcp.errors import Conflict, Invalid, LyraError, NotFound, TooFewReviews
+from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, NotFound, TooFewReviews
+from lyra_mcp.operations import consent
 from lyra_mcp.operations.reconciling import move, read_run, reconcile
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.training_data import TrainingData, collect
-from lyra_mcp.storage import corrections, job_folders, jobs, model_versions
+from lyra_mcp.storage import audit_log, corrections, job_folders, jobs, model_versions
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
 
@@ -32,6 +33,8 @@ class Plan:
     preflight: PreflightReply
     #: Why it cannot start; empty when it can.
     obstacle: str
+    #: The person did not withdraw their consent.
+    may_learn: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     recipe = find_recipe(recipe_name)
     await reconcile(services)
     async with services.database.transaction() as tx:
+        may_learn = await consent.may_learn(tx)
         data = await collect(tx, await read_screen(services, tx))
         triggers = await _triggers(services, tx)
         under_way = await jobs.find_job_under_way(tx, "nli_lora")
@@ -56,7 +60,9 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     obstacle = _too_few(services, data) or (preflight.problem.message if preflight.problem else "")
     if under_way:
         obstacle = _says_under_way(under_way)
-    return Plan(data, triggers, recipe_name, recipe, preflight, obstacle)
+    if not may_learn:
+        obstacle = consent.explain("learn_locally", "revoked")
+    return Plan(data, triggers, recipe_name, recipe, preflight, obstacle, may_learn=may_learn)
 
 
 async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
@@ -64,6 +70,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
 
     Raises:
         TooFewReviews, DiskFull, Invalid: nothing was written.
+        ConsentMissing: the person withdrew their consent to learning.
         Conflict: another job is under way, or the triggers are not met and `force` is not set.
     """
     planned = await plan(services, recipe_name=recipe_name)
@@ -99,7 +106,10 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
                 samples_sha256=job.samples_sha256,
                 limits=_limits(services),
             )
+            await consent.agree_to_learning(services, tx)
             await jobs.insert_job(tx, job)
+            detail = {"job": job_id, "kind": job.kind, "samples": job.samples, "forced": force}
+            await audit_log.append(tx, "training_started", services.actor, detail, created_at=job.created_at)
             # Inside the transaction: if the folder cannot be written, there is no job either.
             await anyio.to_thread.run_sync(job_folders.prepare_folder, root, request, samples)
     except LyraError:
@@ -221,6 +231,8 @@ def _limits(services: Services) -> Limits:
 
 
 def _refuse_obstacles(services: Services, planned: Plan, *, force: bool) -> None:
+    if not planned.may_learn:
+        raise ConsentMissing(planned.obstacle)
     if too_few := _too_few(services, planned.data):
         raise TooFewReviews(too_few)
     if planned.obstacle:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lyra_mcp.domain.memories import NewConversation, NewEpisode, NewFact, NewMemory, NewWorkflow, canonical, searchable
 from lyra_mcp.domain.similar_memories import NEAR_MIN, SIMILAR_MAX, Similar, similarity, sketch, text_digest, word_pairs
+from lyra_mcp.operations import consent
 from lyra_mcp.operations.idempotency import find_kept, keep
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import memories, memory_index, memory_writes, similar_memories
@@ -40,8 +41,12 @@ async def remember(
 
     `connection`: who may rate a conversation as its last one. `created_at`: when it was said, for an import, as
     `Services.now` writes it.
+
+    Raises:
+        ConsentMissing: the person withdrew their consent to storing.
     """
     async with lyra.database.transaction() as tx:
+        await consent.require(tx, "store")
         remembered = await _once(lyra, tx, memory, idempotency_key, created_at or lyra.now())
     lyra.index.wake()
     if connection is not None and memory.kind == "conversation":

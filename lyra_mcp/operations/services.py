@@ -9,6 +9,7 @@ from secrets import token_hex
 from lyra_mcp.operations.indexing import Indexer
 from lyra_mcp.settings import Settings
 from lyra_mcp.storage.database import Database
+from lyra_mcp.storage.keys import KeyStore
 from lyra_mcp.worker_client.client import WorkerClient
 from lyra_mcp.worker_client.jobs import JobsClient
 from lyra_mcp.worker_client.process import WorkerProcess
@@ -32,6 +33,10 @@ class LastConversations:
     def of(self, connection: str | None) -> str | None:
         return None if connection is None else self.by_connection.get(connection)
 
+    def clear(self) -> None:
+        """What they remembered was erased."""
+        self.by_connection.clear()
+
     def note(self, connection: str, memory_id: str) -> None:
         self.by_connection.pop(connection, None)
         self.by_connection[connection] = memory_id
@@ -50,6 +55,8 @@ class Services:
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
+    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, or a token's subject.
+    actor: str = "mcp"
     last_conversations: LastConversations = field(default_factory=LastConversations)
 
     async def close(self) -> None:
@@ -70,9 +77,14 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{token_hex(6)}"
 
 
+def key_store(settings: Settings) -> KeyStore:
+    secret = settings.passphrase.get_secret_value() if settings.passphrase else None
+    return KeyStore(settings.home, settings.user, source=settings.key_source, passphrase=secret)
+
+
 def build_services(settings: Settings) -> Services:
     worker = WorkerClient(WorkerProcess(settings))
-    database = Database(settings.user_dir)
+    database = Database(settings.user_dir, key_store(settings))
     return Services(
         settings=settings,
         database=database,

@@ -8,6 +8,7 @@ import anyio
 
 from lyra_mcp.domain.corrections import Review
 from lyra_mcp.domain.screening import Outcome, Screen
+from lyra_mcp.operations import consent
 from lyra_mcp.storage import corrections, edges, jobs
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import Sample
@@ -52,8 +53,13 @@ class TrainingData:
 
 
 async def collect(tx: Transaction, screen: Screen) -> TrainingData:
-    """Everything people said, cumulative and without private data; what an earlier version held out stays so."""
+    """Everything people said, cumulative and without private data; what an earlier version held out stays so.
+
+    Nothing where the person withdrew their consent to learning.
+    """
     found = await corrections.list_last_words(tx)
+    if not await consent.may_learn(tx):
+        return TrainingData([], {"consent to learning withdrawn": len(found)} if found else {})
     # Labels an agent or a program gave are no ground truth: a model must not be trained on its own kind.
     by_people = [review for review in found if review.source_type == "human"]
     excluded = Counter(f"reviewed by {review.source_type}" for review in found if review.source_type != "human")

@@ -1,28 +1,26 @@
 """The one encrypted SQLite file of a user: opening, migrating, and one transaction at a time."""
 
 import fcntl
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-import aiosqlite
 import anyio
 from sqlcipher3 import dbapi2 as sqlite  # never the standard library's module beside it: its exceptions differ
 
-from lyra_mcp.errors import DiskFull, LyraError, StorageFailed
+from lyra_mcp.domain.audit import GENESIS, Head
+from lyra_mcp.errors import Conflict, DiskFull, LyraError, StorageFailed
+from lyra_mcp.storage import audit_log
+from lyra_mcp.storage.audit_head import HeadFile
+from lyra_mcp.storage.connections import Row, Transaction, connector, first_value
+from lyra_mcp.storage.erasure import finish_erasure, forget_order, read_order
+from lyra_mcp.storage.keys import KeyStore, UserKeys, settled, with_pending
+from lyra_mcp.storage.master_keys import KEY_BYTES
 
-Row = sqlite.Row
-Transaction = aiosqlite.Connection
-
-#: Pages kept decrypted in memory; with less, a scan of vectors decrypts the table again at every query.
-CACHE_KIB = 65_536
-BUSY_TIMEOUT_S = 5.0
-KEY_BYTES = 32
+__all__ = ["Database", "Row", "Transaction", "first_value", "migrations", "schema_version", "translate"]
 
 
 def migrations() -> list[str]:
@@ -71,10 +69,18 @@ def translate(error: Exception) -> LyraError:
 class Database:
     """One user's database, opened at first use so that a server starts whatever the disk is like."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: KeyStore | None = None) -> None:
+        """`folder` is `home/users/<user>`; without `keys` the master key is a file in the home."""
         self._folder = folder
-        self._connection: aiosqlite.Connection | None = None
+        self.keys = keys or KeyStore(folder.parent.parent, folder.name)
+        self.head_file = HeadFile(folder)
+        self._connection: Transaction | None = None
+        self._unlocked: UserKeys | None = None
+        #: Shared by every server that has the database open; held alone by whoever replaces it.
+        self._presence: IO[str] | None = None
         self._lock = anyio.Lock()
+        #: How often the data were replaced: what somebody keeps in memory belongs to one generation.
+        self.generation = 0
 
     @property
     def path(self) -> Path:
@@ -90,76 +96,172 @@ class Database:
             DiskFull: nothing was written.
             StorageFailed: the file cannot be opened, read or written.
         """
+        async with self._connected() as connection:
+            connection.audit_head = None
+            try:
+                await connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                await connection.commit()
+            except BaseException:
+                # Also when the caller was cancelled while it began: the thread of the database goes on.
+                await connection.rollback()
+                raise
+            if connection.audit_head is not None:
+                await anyio.to_thread.run_sync(self.head_file.advance, connection.audit_head)
+
+    @asynccontextmanager
+    async def outside_transaction(self) -> AsyncIterator[Transaction]:
+        """For the few statements that SQLite refuses inside one; nobody else of this process is in between."""
+        async with self._connected() as connection:
+            yield connection
+
+    async def scrub(self) -> None:
+        """Leave nothing of deleted rows in the write-ahead log; the pages themselves were overwritten."""
+        async with self.outside_transaction() as connection:
+            await connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[Transaction]:
+        """No other server has the database open, and none opens it meanwhile.
+
+        Raises:
+            Conflict: another one has.
+        """
+        async with self._connected() as connection, self._opening():
+            assert self._presence is not None
+            try:
+                fcntl.flock(self._presence, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                fcntl.flock(self._presence, fcntl.LOCK_SH)
+                raise Conflict(
+                    "another server of this user has the database open; close the other programs that use Lyra and"
+                    " call again"
+                ) from error
+            try:
+                yield connection
+            finally:
+                if self._presence is not None:
+                    fcntl.flock(self._presence, fcntl.LOCK_SH)
+
+    async def rekey(self) -> None:
+        """Give the database a new key. At every moment the key file holds the one that fits."""
+        async with self.alone() as connection:
+            assert self._unlocked is not None
+            new = secrets.token_bytes(KEY_BYTES)
+            await anyio.to_thread.run_sync(self.keys.save, with_pending(self._unlocked, new))
+            await connection.execute(f"PRAGMA rekey = \"x'{new.hex()}'\"")
+            await connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._unlocked = settled(self._unlocked, new)
+            await anyio.to_thread.run_sync(self.keys.save, self._unlocked)
+
+    async def unlocked(self) -> UserKeys:
+        """The keys, once they have opened the database."""
+        async with self._connected():
+            assert self._unlocked is not None
+            return self._unlocked
+
+    async def replace(self, change: Callable[[UserKeys], None]) -> None:
+        """Close the database, let `change` put other files in its place, and open it again at the next use.
+
+        Raises:
+            Conflict: another server has it open.
+        """
+        async with self.alone():
+            keys = self._unlocked
+            assert keys is not None
+            await self._disconnect()
+            self.generation += 1
+            await anyio.to_thread.run_sync(change, keys)
+
+    async def close(self) -> None:
+        await self._disconnect()
+        if self._presence is not None:
+            self._presence.close()
+            self._presence = None
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Transaction]:
         with anyio.CancelScope(shield=True):
             async with self._lock:
                 with _translated():
-                    connection = await self._open()
-                    try:
-                        await connection.execute("BEGIN IMMEDIATE")
-                        yield connection
-                        await connection.commit()
-                    except BaseException:
-                        # Also when the caller was cancelled while it began: the thread of the database goes on.
-                        await connection.rollback()
-                        raise
+                    yield await self._open()
 
-    async def close(self) -> None:
+    async def _disconnect(self) -> None:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+            self._unlocked = None
 
-    async def _open(self) -> aiosqlite.Connection:
+    @asynccontextmanager
+    async def _opening(self) -> AsyncIterator[None]:
+        """Two servers may start at once: one of them makes the key and the tables, the other waits."""
+        with (self._folder / "lyra.lock").open("w") as lock:
+            await anyio.to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
+            yield
+
+    async def _open(self) -> Transaction:
         if self._connection is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Two servers may start at once: one of them makes the key and the tables, the other waits.
-            with (self._folder / "lyra.lock").open("w") as lock:
-                await anyio.to_thread.run_sync(fcntl.flock, lock, fcntl.LOCK_EX)
+            async with self._opening():
+                await anyio.to_thread.run_sync(finish_erasure, self._folder)
                 _refuse_plain_text(self.path)
-                connection = aiosqlite.Connection(_connector(self.path, self._key()), 64)
-                await connection
+                connection, keys = await self._unlock()
                 try:
                     await _migrate(connection)
                     _refuse_plain_text(self.path)
+                    connection.audit_key = keys.audit
+                    await self._begin_audit(connection)
+                    if self._presence is None:
+                        self._presence = (self._folder / "lyra.open").open("w")
+                        fcntl.flock(self._presence, fcntl.LOCK_SH)
                 except BaseException:
                     await connection.close()
                     raise
-            self._connection = connection
+            self._connection, self._unlocked = connection, keys
         return self._connection
 
-    def _key(self) -> bytes:
-        path = self._folder / "lyra.key"
-        if path.exists():
-            return _parse_key(path.read_bytes())
-        if self.path.exists():
-            raise StorageFailed("the key file is missing beside the database; restore lyra.key from a backup")
-        key = secrets.token_bytes(KEY_BYTES)
-        partial = path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(key.hex())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync_folder(self._folder)  # else a power cut may leave a database whose key is gone
-        return key
+    async def _begin_audit(self, connection: Transaction) -> None:
+        """Write the first head, and what an erasure left to be recorded."""
+        cursor = await connection.execute("SELECT count(*) FROM sqlite_sequence WHERE name = 'audit_log'")
+        is_new = not await first_value(cursor)
+        if is_new and not self.head_file.exists():
+            await anyio.to_thread.run_sync(self.head_file.write, Head(0, GENESIS))
+        order = read_order(self._folder)
+        if order is None:
+            return
+        if is_new:
+            await connection.execute("BEGIN IMMEDIATE")
+            await audit_log.append(connection, "erased", order.actor, order.detail, created_at=order.created_at)
+            await connection.commit()
+            assert connection.audit_head is not None
+            await anyio.to_thread.run_sync(self.head_file.advance, connection.audit_head)
+        await anyio.to_thread.run_sync(forget_order, self._folder)
 
+    async def _unlock(self) -> tuple[Transaction, UserKeys]:
+        """Connect with the key that fits, and bring the key file in order if that is not its plain first one."""
+        found = await anyio.to_thread.run_sync(self.keys.find)
+        if found is None:
+            if self.path.exists():
+                raise StorageFailed("the key file is missing beside the database; restore lyra.key from a backup")
+            keys = await anyio.to_thread.run_sync(self.keys.create)
+            return await self._connect(keys.database), keys
+        keys = found.keys
+        try:
+            connection = await self._connect(keys.database)
+        except sqlite.DatabaseError as error:
+            if keys.pending is None or "not a database" not in str(error):
+                raise
+            connection = await self._connect(keys.pending)
+            keys = settled(keys, keys.pending)
+        if found.is_old or keys.pending or keys != found.keys:
+            keys = settled(keys, keys.database)
+            await anyio.to_thread.run_sync(self.keys.save, keys)
+        return connection, keys
 
-def _parse_key(written: bytes) -> bytes:
-    try:
-        key = bytes.fromhex(written.decode("ascii"))
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise StorageFailed("the key file is damaged; restore lyra.key from a backup")
-    return key
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    async def _connect(self, key: bytes) -> Transaction:
+        connection = Transaction(connector(self.path, key), 64)
+        await connection
+        return connection
 
 
 @contextmanager
@@ -173,46 +275,11 @@ def _translated() -> Iterator[None]:
         raise translate(error) from error
 
 
-def _connector(path: Path, key: bytes) -> Callable[[], Any]:
-    def connect() -> Any:
-        connection = sqlite.connect(str(path), isolation_level=None, timeout=BUSY_TIMEOUT_S)
-        connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
-        connection.execute("PRAGMA cipher_log_level = NONE")
-        connection.execute("SELECT count(*) FROM sqlite_master")  # a wrong key fails here
-        connection.enable_load_extension(True)
-        connection.load_extension(_vector_extension())
-        connection.enable_load_extension(False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # a reply promises that its review survives a power cut
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.row_factory = sqlite.Row
-        return connection
-
-    return connect
-
-
-def _vector_extension() -> str:
-    """Where sqlite-vec keeps its library. Importing the package would import numpy, 0.2 s of every start."""
-    spec = find_spec("sqlite_vec")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return str(Path(spec.submodule_search_locations[0]) / "vec0")
-
-
-async def first_value(cursor: aiosqlite.Cursor) -> Any:
-    """The one value of a query that always gives one."""
-    row = await cursor.fetchone()
-    assert row is not None, "an aggregate always has a row"
-    return row[0]
-
-
 async def schema_version(tx: Transaction) -> int:
     return int(await first_value(await tx.execute("PRAGMA user_version")))
 
 
-async def _migrate(connection: aiosqlite.Connection) -> None:
+async def _migrate(connection: Transaction) -> None:
     scripts = migrations()
     version = await schema_version(connection)
     if version > len(scripts):

@@ -83,7 +83,8 @@ class House:
     def environment(self, **settings: Any) -> dict[str, str]:
         """What a server in this house is started with; `settings` are named as in `Settings`."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LYRA_")}
-        ours = {"home": self.home, "runtime_dir": self.runtime, "threads": 1, **self.settings, **settings}
+        ours = {"home": self.home, "runtime_dir": self.runtime, "threads": 1, "key_source": "file"}
+        ours |= {**self.settings, **settings}
         quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         return clean | quiet | {f"LYRA_{name.upper()}": str(value) for name, value in ours.items()}
 

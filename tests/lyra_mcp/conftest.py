@@ -271,7 +271,7 @@ class TickingClock:
 
 @pytest.fixture
 def settings(tmp_path) -> Settings:
-    return Settings(home=tmp_path / "home", runtime_dir=tmp_path / "run")
+    return Settings(home=tmp_path / "home", runtime_dir=tmp_path / "run", key_source="file")
 
 
 @pytest.fixture

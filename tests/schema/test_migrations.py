@@ -86,6 +86,7 @@ WORDS_OF_COLUMN = [
     ("part", vocabulary.SPLIT_PARTS),
     ("alias", vocabulary.ALIASES),
     ("kind", vocabulary.MEMORY_KINDS),
+    ("memory_kind", vocabulary.MEMORY_KINDS),
     ("change", vocabulary.PREFERENCE_CHANGES),
     ("origin", vocabulary.EVIDENCE_ORIGINS),
     ("purpose", vocabulary.PURPOSES),

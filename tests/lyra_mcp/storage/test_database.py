@@ -10,6 +10,7 @@ import pytest
 from sqlcipher3 import dbapi2 as sqlite
 
 from lyra_mcp.errors import DiskFull, StorageFailed
+from lyra_mcp.storage import connections
 from lyra_mcp.storage import database as module
 from lyra_mcp.storage.database import Database, schema_version, translate
 
@@ -121,8 +122,8 @@ async def test_a_database_from_the_future_is_refused_and_kept(folder, one_claim)
             await claim_ids(database)
 
     async with opened(folder) as database:
-        key = bytes.fromhex((folder / "lyra.key").read_text())
-        connection = module._connector(database.path, key)()
+        key = database.keys.find().keys.database
+        connection = connections.connector(database.path, key)()
         connection.execute(f"PRAGMA user_version = {len(ALL)}")
         connection.close()
     assert await stored(folder) == ["claim_1"]
@@ -250,7 +251,7 @@ async def test_a_full_disk_writes_nothing_and_loses_nothing(folder, one_claim):
 
 
 async def test_a_lock_that_stays_is_an_error_that_says_so(folder, one_claim, monkeypatch):
-    monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connections, "BUSY_TIMEOUT_S", 0.05)
     async with opened(folder) as holder, opened(folder) as waiting:
         await claim_ids(waiting)
         async with holder.transaction():

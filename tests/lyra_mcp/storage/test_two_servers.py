@@ -23,13 +23,13 @@ asyncio.run(main())
 
 async def test_two_processes_that_open_a_fresh_database_at_once_both_succeed(tmp_path):
     servers = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, str(tmp_path / "new"), f"claim_{number}")
+        await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, str(tmp_path / "users" / "new"), f"claim_{number}")
         for number in range(2)
     ]
     async with asyncio.timeout(30):
         assert [await server.wait() for server in servers] == [0, 0]
 
-    database = Database(tmp_path / "new")
+    database = Database(tmp_path / "users" / "new")
     async with database.transaction() as tx:
         rows = await (await tx.execute("SELECT claim_id FROM claims ORDER BY claim_id")).fetchall()
     await database.close()

@@ -1,0 +1,73 @@
+"""Retention: memories of a kind are forgotten at an age, at the start of a server and then every day."""
+
+import logging
+from datetime import timedelta
+
+import anyio
+
+from lyra_mcp.errors import LyraError
+from lyra_mcp.operations import forgetting
+from lyra_mcp.operations.services import Services, as_text
+from lyra_mcp.storage import audit_log, memories, retention_rules
+from schema.vocabulary import MEMORY_KINDS, MemoryKind
+
+log = logging.getLogger(__name__)
+
+#: A server answers its first calls before it looks for what is too old.
+FIRST_S = 5.0
+EVERY_S = 24 * 3600.0
+#: Forgotten in one transaction.
+BATCH = 500
+
+
+async def read_rules(services: Services) -> dict[MemoryKind, int]:
+    """Days by kind; a kind without a rule is kept for ever."""
+    async with services.database.transaction() as tx:
+        return await retention_rules.list_rules(tx)
+
+
+async def set_rule(services: Services, kind: MemoryKind, days: int | None) -> dict[MemoryKind, int]:
+    """Keep memories of a kind for so many days; None: for ever."""
+    async with services.database.transaction() as tx:
+        now = services.now()
+        await retention_rules.set_rule(tx, kind, days, created_at=now)
+        detail = {"kind": kind, "days": days}
+        await audit_log.append(tx, "retention_set", services.actor, detail, created_at=now)
+        return await retention_rules.list_rules(tx)
+
+
+async def apply(services: Services) -> dict[str, int]:
+    """Forget what is older than its rule allows; returns how many memories of each kind that were."""
+    rules = await read_rules(services)
+    forgotten: dict[str, int] = {}
+    for kind in MEMORY_KINDS:
+        if kind in rules and (count := await _forget_older(services, kind, days=rules[kind])):
+            forgotten[kind] = count
+    if forgotten:
+        async with services.database.transaction() as tx:
+            await audit_log.append(tx, "retention_applied", "server", forgotten, created_at=services.now())
+        await services.database.scrub()
+    return forgotten
+
+
+async def keep_applying(services: Services) -> None:
+    """For as long as a server runs. A home without a database has nothing that could be too old."""
+    await anyio.sleep(FIRST_S)
+    while True:
+        if services.database.path.exists():
+            try:
+                await apply(services)
+            except LyraError as error:
+                log.warning("retention could not be applied and is tried again tomorrow: %s", error)
+        await anyio.sleep(EVERY_S)
+
+
+async def _forget_older(services: Services, kind: MemoryKind, *, days: int) -> int:
+    until = as_text(services.clock() - timedelta(days=days))
+    count = 0
+    while True:
+        async with services.database.transaction() as tx:
+            found = await memories.list_memories(tx, kind=kind, until=until, include_superseded=True, limit=BATCH)
+        if not found:
+            return count
+        count += len((await forgetting.forget(services, [memory.memory_id for memory in found])).forgotten)
