@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from lyra_mcp.assistant.background import Background
 from lyra_mcp.cli.assistant_chat import Chat
 from lyra_mcp.cli.configuration import read_settings
-from lyra_mcp.cli.running import AsJson, run
+from lyra_mcp.cli.running import AsJson, run, unlocked
+from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.assistant import MIN_RATING, THRESHOLD, AssistantStatus, read_assistant_status
 from lyra_mcp.operations.conversation_exports import Exported, ExportForm, export_conversations
 from lyra_mcp.operations.conversation_imports import ImportReport, import_conversations
-from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.providers.chat import LOCAL_URL, ChatEndpoint
 from lyra_mcp.storage.conversation_files import ConversationFile
 
@@ -40,13 +42,15 @@ def start(
     min_rating: MinRating = MIN_RATING,
 ) -> None:
     """Talk in the terminal: answers stream, are kept, and can be rated; `exit`, Ctrl-D or Ctrl-C ends it."""
-    settings = read_settings()
-    with errors_in_words(), Background() as background:
+    settings = unlocked(read_settings())
+    try:
         endpoint = ChatEndpoint(base_url=base_url, model=model, key=os.environ.get(key_variable))
-        try:
-            Chat(background, settings, endpoint, with_context=context, threshold=threshold, min_rating=min_rating).run()
-        finally:
-            endpoint.close()
+        with Background(lambda settings: replace(build_services(settings), actor="cli")) as background:
+            talk = Chat(background, settings, endpoint, with_context=context, limits=(threshold, min_rating))
+            talk.run()
+    except LyraError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from error
 
 
 @app.command()

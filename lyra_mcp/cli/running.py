@@ -29,11 +29,10 @@ def run(operation: Callable[[Services], Awaitable[T]]) -> T:
         try:
             return await operation(services)
         finally:
-            await services.worker.close()
-            await services.database.close()
+            await services.close()
 
     try:
-        return asyncio.run(within(_unlocked(read_settings())))
+        return asyncio.run(within(unlocked(read_settings())))
     except LyraError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
@@ -61,7 +60,7 @@ def ask_passphrase(prompt: str, *, twice: bool = False) -> str:
     return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=twice))
 
 
-def _unlocked(settings: Settings) -> Settings:
+def unlocked(settings: Settings) -> Settings:
     """With the passphrase that the key needs, asked for where the environment does not have it."""
     if settings.passphrase or not sys.stdin.isatty():
         return settings

@@ -12,7 +12,7 @@ from lyra_mcp.domain.memories import Message
 from lyra_mcp.domain.redaction import redact
 from lyra_mcp.operations.redacting import screen_of
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import exchanges
+from lyra_mcp.storage import audit_log, exchanges
 from lyra_mcp.storage.conversation_files import write_whole
 
 #: Read in one transaction, so that other writers wait for little.
@@ -51,6 +51,9 @@ async def export_conversations(
                 file.write(write(shown))
                 exported += 1
                 redacted += shown != exchange
+    async with services.database.transaction() as tx:
+        detail = {"conversations": exported, "verbatim": is_verbatim, "form": form}
+        await audit_log.append(tx, "exported", services.actor, detail, created_at=services.now())
     return Exported(exported, redacted)
 
 

@@ -7,6 +7,7 @@ from lyra_mcp.domain.exchanges import Exchange
 from lyra_mcp.domain.exported_chats import form_of, read_record
 from lyra_mcp.domain.similar_memories import text_digest
 from lyra_mcp.errors import Invalid
+from lyra_mcp.operations import consent
 from lyra_mcp.operations.remembering import write_memory
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import conversations, exchanges
@@ -48,6 +49,7 @@ async def import_conversations(
     `on_progress` hears how many bytes are read. `report` is filled as it goes, so that an interrupted caller has it.
 
     Raises:
+        ConsentMissing: the person withdrew their consent to storing.
         Invalid, NotFound: the file as a whole cannot be read; what came before is stored.
         DiskFull, StorageFailed: likewise, of the database.
     """
@@ -87,6 +89,7 @@ async def _store(services: Services, waiting: Iterable[tuple[str, Exchange]], re
     """One transaction; the report counts what it holds when it is on the disk."""
     imported, already_there, skipped = 0, 0, []
     async with services.database.transaction() as tx:
+        await consent.require(tx, "store")
         for place, exchange in waiting:
             try:
                 conversation = exchange.conversation()
