@@ -1,12 +1,21 @@
 """Prompts: ready conversations a person can start."""
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 
+from lyra_mcp.operations.preferring import read_prefix
+from lyra_mcp.operations.prompt_building import build_prompt
 from lyra_mcp.operations.services import Services
+
+Call = Context[Services, object]
+
+#: Of the personal prompt, when a person starts it; an agent chooses with prompt_context.
+BUDGET_TOKENS = 3_000
 
 
 def register(server: MCPServer[Services]) -> None:
     server.prompt(title="Correction session")(correction_session)
+    server.prompt(title="Personal system prompt")(personal_system_prompt)
 
 
 def correction_session(count: str = "10", topic: str = "") -> str:
@@ -26,3 +35,11 @@ Lyra was right; if I change my mind, feedback(action="edge_retract", review_id=.
 
 At the end call calibration_metrics(action="evaluate") and tell me in two sentences how often Lyra was right and
 whether its confidences can be believed, with the number of reviews behind it."""
+
+
+async def personal_system_prompt(call: Call, task: str = "") -> str:
+    """How I want answers, from what I said and how I rated; with a task also what is remembered about it."""
+    lyra = call.request_context.lifespan_context
+    if not task.strip():
+        return await read_prefix(lyra)
+    return (await build_prompt(lyra, task, budget_tokens=BUDGET_TOKENS)).prompt.text

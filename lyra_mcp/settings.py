@@ -92,6 +92,13 @@ class Settings(BaseSettings):
     #: Let an adapter that passes the gate serve without asking.
     auto_activate: bool = False
 
+    #: Learn preferences from ratings and from wishes in a person's words.
+    auto_learn: bool = True
+    #: Rated exchanges shown as examples in a prompt, at most; 0: none.
+    few_shot_max: Annotated[int, Field(ge=0, le=20)] = 20
+    #: Rating from which an exchange may be an example.
+    few_shot_min_rating: Annotated[int, Field(ge=1, le=5)] = 4
+
     #: What becomes of a text with private data before it is trained on or leaves the machine: tags stand in its place,
     #: it is left out, or it is left out and shown to the person.
     redaction_mode: Literal["redact", "exclude", "quarantine"] = "redact"

@@ -440,17 +440,20 @@ CREATE TABLE memories (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     memory_id TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL CHECK (kind IN ('conversation', 'fact', 'episode', 'workflow')),
-    -- What is searched and previewed: built from the parts, never rewritten by a model.
-    text TEXT NOT NULL CHECK (length(text) > 0),
     text_digest TEXT NOT NULL,
     topic TEXT,
     -- Hidden from recall by a newer memory, and kept.
     superseded_by TEXT REFERENCES memories (memory_id) ON DELETE SET NULL,
-    created_at TEXT NOT NULL
+    created_at TEXT NOT NULL,
+    -- What is searched and previewed: built from the parts, never rewritten by a model. It stands last, because what
+    -- stands behind a long text is read through all of its pages.
+    text TEXT NOT NULL CHECK (length(text) > 0)
 ) STRICT;
 
 CREATE INDEX memories_of_digest ON memories (text_digest);
 CREATE INDEX memories_of_kind ON memories (kind, seq);
+CREATE INDEX memories_of_time ON memories (created_at);
+CREATE INDEX memories_of_topic ON memories (topic) WHERE topic IS NOT NULL;
 CREATE INDEX memories_superseded ON memories (superseded_by) WHERE superseded_by IS NOT NULL;
 
 -- A few hashes of each memory's word pairs: two memories that say nearly the same have some in common.
@@ -555,25 +558,39 @@ CREATE TABLE encoders (
     encoder INTEGER PRIMARY KEY,
     fingerprint TEXT NOT NULL UNIQUE,
     model TEXT NOT NULL,
-    dimension INTEGER NOT NULL CHECK (dimension > 0)
+    dimension INTEGER NOT NULL CHECK (dimension > 0),
+    -- The one that answered last.
+    serves INTEGER NOT NULL DEFAULT 0 CHECK (serves IN (0, 1))
 ) STRICT;
 
--- One bit for each dimension: the first pass reads only these.
+CREATE UNIQUE INDEX encoder_that_serves ON encoders (serves) WHERE serves = 1;
+
+-- Memories that wait for their vectors of the encoder that serves.
+CREATE TABLE memories_waiting (
+    memory_seq INTEGER PRIMARY KEY REFERENCES memories (seq) ON DELETE CASCADE
+) STRICT;
+
+-- One bit for each dimension: the first pass reads only these. A long memory has several parts.
 CREATE TABLE memory_bits (
     encoder INTEGER NOT NULL REFERENCES encoders (encoder),
     memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
+    part INTEGER NOT NULL,
     bits BLOB NOT NULL,
-    PRIMARY KEY (encoder, memory_seq)
+    PRIMARY KEY (encoder, memory_seq, part)
 ) STRICT, WITHOUT ROWID;
 
--- Vectors follow in the background; a memory without a row of the serving encoder waits for it.
+CREATE INDEX memory_bits_of_memory ON memory_bits (memory_seq);
+
 CREATE TABLE memory_vectors (
     encoder INTEGER NOT NULL REFERENCES encoders (encoder),
     memory_seq INTEGER NOT NULL REFERENCES memories (seq) ON DELETE CASCADE,
+    part INTEGER NOT NULL,
     -- (D,) float32, little endian, of unit length.
     vector BLOB NOT NULL,
-    PRIMARY KEY (encoder, memory_seq)
+    PRIMARY KEY (encoder, memory_seq, part)
 ) STRICT;
+
+CREATE INDEX memory_vectors_of_memory ON memory_vectors (memory_seq);
 
 
 -- Personalization

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 #: Distinct words of a query that are looked up; the rest of a pasted page adds cost and no precision.
 QUERY_WORDS_MAX = 64
@@ -70,13 +70,24 @@ def query_words(query: str) -> list[str]:
     return (telling or list(words))[:QUERY_WORDS_MAX]
 
 
-def match_expression(query: str) -> str:
-    """An FTS5 expression that any of the query's words satisfies; empty when the query has no word.
+def match_expressions(query: str) -> list[str]:
+    """An FTS5 expression for each of the query's words; none when it has no word.
 
-    Only letters and digits reach it, in quotes, so no operator of FTS5 can.
+    Only letters and digits reach them, in quotes, so no operator of FTS5 can.
     """
-    quoted = (f'"{word[:-1]}"*' if word.endswith("*") else f'"{word}"' for word in query_words(query))
-    return " OR ".join(quoted)
+    return [f'"{word[:-1]}"*' if word.endswith("*") else f'"{word}"' for word in query_words(query)]
+
+
+def without(query: str, words: Collection[str]) -> str:
+    """The query without these words, for the encoder; as it was where nothing else is left."""
+    kept = [part for part in query.split() if not {run for run, _ in _found(part)} & set(words)]
+    return " ".join(kept) or query
+
+
+def matching(text: str, words: Iterable[str]) -> list[str]:
+    """Those of the words of a query that stand in a text in this very form."""
+    there = set(index_words(text).split())
+    return [word.rstrip("*") for word in words if word.rstrip("*") in there]
 
 
 def cjk_share(text: str) -> float:

@@ -31,6 +31,8 @@ async def forget(lyra: Services, memory_ids: Sequence[str], *, reason: str | Non
         gone = dict.fromkeys(memory.memory_id for memory in found)
         restored = [one for one in dict.fromkeys(hidden) if one not in gone and await _restore(tx, one)]
         await memory_writes.delete_uses_without_workflow(tx)
+        if found:
+            await memory_index.purge(tx)
         await memory_writes.insert_forgotten(tx, gone, reason=reason, created_at=lyra.now())
     if restored:
         lyra.index.wake()

@@ -2,6 +2,7 @@
 
 from lyra_mcp.domain.memories import check_rating
 from lyra_mcp.errors import Invalid, NotFound
+from lyra_mcp.operations import preferring
 from lyra_mcp.operations.feedback import Action
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import conversations, memories
@@ -35,6 +36,7 @@ def rate_conversation(
     async def act(tx: Transaction) -> dict[str, object]:
         before = await _find(tx, conversation_id)
         await conversations.insert_rating(tx, before.memory_id, rating, comment=comment, created_at=lyra.now())
+        await preferring.learn_from(lyra, tx, before.memory_id)
         return {"conversation_id": before.memory_id, "rating": rating, "previous_rating": before.rating}
 
     return act

@@ -6,7 +6,7 @@ from typing import Any
 
 from lyra_mcp.domain.memories import NewConversation, NewEpisode, NewFact, NewMemory, NewWorkflow, canonical, searchable
 from lyra_mcp.domain.similar_memories import NEAR_MIN, SIMILAR_MAX, Similar, similarity, sketch, text_digest, word_pairs
-from lyra_mcp.operations import consent
+from lyra_mcp.operations import consent, preferring
 from lyra_mcp.operations.idempotency import find_kept, keep
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import memories, memory_index, memory_writes, similar_memories
@@ -92,6 +92,7 @@ async def write_memory(lyra: Services, tx: Transaction, memory: NewMemory, creat
     match memory:
         case NewConversation():
             await memory_writes.insert_conversation(tx, memory_id, memory)
+            await preferring.learn_from(lyra, tx, memory_id)
             return remembered
         case NewFact():
             return await _write_fact(tx, memory, remembered, created_at)

@@ -96,10 +96,25 @@ class Database:
             DiskFull: nothing was written.
             StorageFailed: the file cannot be opened, read or written.
         """
+        async with self._within("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        """One moment's view, for statements that only read; it does not wait for another server that writes.
+
+        Raises:
+            StorageFailed: the file cannot be opened or read.
+        """
+        async with self._within("BEGIN") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _within(self, begin: str) -> AsyncIterator[Transaction]:
         async with self._connected() as connection:
             connection.audit_head = None
             try:
-                await connection.execute("BEGIN IMMEDIATE")
+                await connection.execute(begin)
                 yield connection
                 await connection.commit()
             except BaseException:

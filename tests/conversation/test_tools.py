@@ -141,6 +141,7 @@ async def _read_resources(agent, claim_id, evaluation_id):
 
 
 async def _start_a_correction_session(agent):
-    (prompt,) = (await agent.client.list_prompts()).prompts
-    got = await agent.client.get_prompt(prompt.name, {"count": "3"})
+    prompts = (await agent.client.list_prompts()).prompts
+    assert [prompt.name for prompt in prompts] == ["correction_session", "personal_system_prompt"]
+    got = await agent.client.get_prompt("correction_session", {"count": "3"})
     assert "review_queue(limit=3)" in got.messages[0].content.text

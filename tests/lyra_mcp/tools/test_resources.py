@@ -92,11 +92,14 @@ async def test_the_templates_are_listed(connect):
 
 async def test_the_prompt_starts_a_correction_session(connect):
     async with connect() as agent:
-        [listed] = (await agent.client.list_prompts()).prompts
+        listed = (await agent.client.list_prompts()).prompts
         plain = await agent.client.get_prompt("correction_session")
         about = await agent.client.get_prompt("correction_session", {"count": "3", "topic": "bridges"})
 
-    assert (listed.name, listed.title) == ("correction_session", "Correction session")
+    assert [(one.name, one.title) for one in listed] == [
+        ("correction_session", "Correction session"),
+        ("personal_system_prompt", "Personal system prompt"),
+    ]
     assert "review_queue(limit=10)" in plain.messages[0].content.text
     text = about.messages[0].content.text
     assert "review_queue(limit=3)" in text
