@@ -46,8 +46,9 @@ def start(
     try:
         endpoint = ChatEndpoint(base_url=base_url, model=model, key=os.environ.get(key_variable))
         with Background(lambda settings: replace(build_services(settings), actor="cli")) as background:
-            talk = Chat(background, settings, endpoint, with_context=context, limits=(threshold, min_rating))
-            talk.run()
+            Chat(background, settings, endpoint, with_context=context, limits=(threshold, min_rating)).run()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
     except LyraError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
@@ -92,7 +93,7 @@ def import_(
         TimeRemainingColumn(),
         TextColumn("{task.fields[said]}"),
     )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=as_json)
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=as_json or not sys.stderr.isatty())
 
     async def take_in(services: Services) -> ImportReport:
         opened = ConversationFile(file)

@@ -86,7 +86,9 @@ class Chat:
         status = self._background.run(self._settings, self._read_status)
         print(f"{status.total} conversations kept, {status.rated} rated.")
         if status.proposal is not None:
-            print(f"A training is proposed on {status.proposal.conversations} of them; see `lyra-mcp assistant status`.")
+            print(
+                f"A training is proposed on {status.proposal.conversations} of them; see `lyra-mcp assistant status`."
+            )
 
     async def _read_status(self, services: Services) -> AssistantStatus:
         return await read_assistant_status(services, threshold=self._threshold, min_rating=self._min_rating)

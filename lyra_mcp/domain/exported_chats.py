@@ -102,7 +102,7 @@ def _claude(record: Record) -> Iterator[Exchange]:
 
 def _claude_branch(messages: Sequence[Record]) -> list[Record]:
     """The messages that lead to the last one; an export without parents is one branch already."""
-    by_id = {message.get("uuid"): message for message in messages}
+    by_id = {name: message for message in messages if isinstance(name := message.get("uuid"), str)}
     if not any(message.get("parent_message_uuid") in by_id for message in messages):
         return list(messages)
     return _way_up(messages[-1].get("uuid"), by_id, "parent_message_uuid")

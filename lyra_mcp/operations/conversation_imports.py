@@ -7,7 +7,7 @@ from lyra_mcp.domain.exchanges import Exchange
 from lyra_mcp.domain.exported_chats import form_of, read_record
 from lyra_mcp.domain.similar_memories import text_digest
 from lyra_mcp.errors import Invalid
-from lyra_mcp.operations import consent
+from lyra_mcp.operations import consent, preferring
 from lyra_mcp.operations.remembering import write_memory
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import conversations, exchanges
@@ -106,6 +106,7 @@ async def _store(services: Services, waiting: Iterable[tuple[str, Exchange]], re
                 await conversations.insert_rating(
                     tx, remembered.id, exchange.rating, comment=exchange.comment, created_at=created_at
                 )
+                await preferring.learn_from(services, tx, remembered.id)
     report.imported += imported
     report.already_there += already_there
     report.skipped += skipped
