@@ -23,7 +23,9 @@ asyncio.run(main())
 
 async def test_two_processes_that_open_a_fresh_database_at_once_both_succeed(tmp_path):
     servers = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", SERVER, str(tmp_path / "users" / "new"), f"claim_{number}")
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SERVER, str(tmp_path / "users" / "new"), f"claim_{number}"
+        )
         for number in range(2)
     ]
     async with asyncio.timeout(30):
