@@ -87,7 +87,7 @@ def tokens_max(text: str) -> int:
     A word of ASCII letters counts a token for every three letters it begins, or for each where it has no vowel; two
     capitals one; two blanks one, and a single one belongs to the word after it; a Han character or a Korean syllable
     two; kana and full-width characters one; any other character one for each of its bytes in UTF-8.
-    The tokenizer of the built-in encoder needs about half of that for English, Japanese and code.
+    The tokenizer of the built-in encoder needs about 0.6 of that for English, code and everyday Japanese.
     """
     return sum(_tokens(piece) for piece in _PIECE.finditer(text))
 

@@ -19,7 +19,7 @@ class Forgotten:
 
 async def find_memories(lyra: Services, memory_ids: Sequence[str]) -> list[Memory]:
     """Those that exist, oldest first."""
-    async with lyra.database.transaction() as tx:
+    async with lyra.database.reading() as tx:
         return await memories.find_all(tx, memory_ids)
 
 

@@ -18,7 +18,7 @@ class OpenedMemory:
 
 async def open_memory(lyra: Services, memory_id: str) -> OpenedMemory:
     """Raises NotFound for an id that is not, or no longer, there."""
-    async with lyra.database.transaction() as tx:
+    async with lyra.database.reading() as tx:
         memory = await memories.get(tx, memory_id)
         if memory is None:
             raise NotFound(f"no memory {memory_id!r}; recall(query=...) finds memories")

@@ -53,12 +53,12 @@ async def training_data(
     check_rating(min_rating)
     if limit is not None and (type(limit) is not int or limit < 0):
         raise Invalid("limit must be a whole number from 0 on; correct it and call again")
-    async with lyra.database.transaction() as tx:
+    async with lyra.database.reading() as tx:
         return await memories.conversations(tx, min_rating=min_rating, limit=limit, unused_only=True)
 
 
 async def conversation_stats(lyra: Services) -> ConversationStats:
-    async with lyra.database.transaction() as tx:
+    async with lyra.database.reading() as tx:
         return await conversations.count(tx)
 
 

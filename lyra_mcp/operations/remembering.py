@@ -4,14 +4,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import anyio
+
 from lyra_mcp.domain.memories import NewConversation, NewEpisode, NewFact, NewMemory, NewWorkflow, canonical, searchable
+from lyra_mcp.domain.redaction import texts_of
+from lyra_mcp.domain.screening import Screen
 from lyra_mcp.domain.similar_memories import NEAR_MIN, SIMILAR_MAX, Similar, similarity, sketch, text_digest, word_pairs
+from lyra_mcp.errors import NotScanned
 from lyra_mcp.operations import consent, preferring
 from lyra_mcp.operations.idempotency import find_kept, keep
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import memories, memory_index, memory_writes, similar_memories
+from lyra_mcp.storage import memories, memory_index, memory_writes, privacy_patterns, similar_memories
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import MemoryKind
+
+NOT_SCANNED = "not_scanned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,8 @@ class Remembered:
     similar: tuple[Similar, ...] = ()
     #: The memory that this one hides from now on.
     supersedes: str | None = None
-    #: Kinds of personal data in it, which are masked before a training reads it or it leaves the machine.
+    #: Kinds of private data in it, which are masked before a training reads it or it leaves the machine;
+    #: `not_scanned` alone: a detector failed, so nothing of it may be used.
     redacted: tuple[str, ...] = ()
     #: Of the workflow that was remembered, or that an episode says was carried out; None: no such workflow.
     use_count: int | None = None
@@ -58,11 +66,11 @@ async def _once(
     lyra: Services, tx: Transaction, memory: NewMemory, idempotency_key: str | None, created_at: str
 ) -> Remembered:
     if idempotency_key is None:
-        return await write_memory(lyra, tx, memory, created_at)
+        return await _write(lyra, tx, memory, created_at)
     request = {"memory": asdict(memory), "kind": memory.kind}
     if kept := await find_kept(tx, "remember", idempotency_key, request):
         return _remembered(kept)
-    remembered = await write_memory(lyra, tx, memory, created_at)
+    remembered = await _write(lyra, tx, memory, created_at)
     await keep(lyra, tx, "remember", idempotency_key, request, asdict(remembered))
     return remembered
 
@@ -72,14 +80,18 @@ def _remembered(kept: dict[str, Any]) -> Remembered:
     return Remembered(**{**kept, "similar": similar, "redacted": tuple(kept["redacted"])})
 
 
+async def _write(lyra: Services, tx: Transaction, memory: NewMemory, created_at: str) -> Remembered:
+    redacted = await _find_private(lyra, tx, memory)
+    return replace(await write_memory(lyra, tx, memory, created_at), redacted=redacted)
+
+
 async def write_memory(lyra: Services, tx: Transaction, memory: NewMemory, created_at: str) -> Remembered:
-    """Inside a transaction of the caller's own, who may have several to write."""
+    """Inside a transaction of the caller's own, who may have several to write; `redacted` stays empty."""
     if isinstance(memory, NewFact):
         holding = await memories.fact(tx, memory.category, memory.key)
         if holding is not None and canonical(holding.value) == canonical(memory.value):
-            return Remembered(
-                holding.memory_id, "fact", is_new=False, similar=(Similar(holding.memory_id, "same", 1.0),)
-            )
+            same = (Similar(holding.memory_id, "same", 1.0),)
+            return Remembered(holding.memory_id, "fact", is_new=False, similar=same)
     whole = memory.text
     digest, text, pairs = text_digest(memory.kind, whole), searchable(whole), word_pairs(whole)
     hashes = sketch(pairs)
@@ -143,6 +155,19 @@ async def _supersede(tx: Transaction, memory_id: str, *, by: str) -> None:
     hidden = await memories.get(tx, memory_id)
     assert hidden is not None, "what is superseded exists"
     await memory_index.remove(tx, [hidden.seq])
+
+
+async def _find_private(lyra: Services, tx: Transaction, memory: NewMemory) -> tuple[str, ...]:
+    """Kinds of private data in any text of a memory; names and addresses, which need a model, are found later."""
+    screen = Screen(lyra.settings.redaction_mode, await privacy_patterns.list_patterns(tx))
+
+    def scan() -> tuple[str, ...]:
+        try:
+            return tuple(sorted({found.type for text in texts_of(asdict(memory)) for found in screen.findings(text)}))
+        except NotScanned:  # it is kept all the same, and used for nothing
+            return (NOT_SCANNED,)
+
+    return await anyio.to_thread.run_sync(scan)  # a megabyte takes a second
 
 
 async def _find_similar(

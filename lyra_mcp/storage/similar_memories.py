@@ -6,7 +6,7 @@ from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import MemoryKind
 
 #: Of memories that share one hash: boilerplate must not make writing slow.
-SHARING_MAX = 100
+SHARING_MAX = 50
 
 
 async def insert_sketch(tx: Transaction, seq: int, hashes: Sequence[int]) -> None:
@@ -25,19 +25,17 @@ async def find_same(tx: Transaction, text_digest: str, *, limit: int) -> list[st
 
 
 async def find_near(tx: Transaction, kind: MemoryKind, hashes: Sequence[int], *, limit: int) -> list[tuple[str, str]]:
-    """(id, text) of the memories that still count and share the most hashes, then the newest."""
+    """(id, text) of those that still count among the memories that share the most hashes, then the newest."""
     if not hashes:
         return []
-    sharing = (
-        "SELECT memory_seq FROM (SELECT memory_seq FROM memory_sketches WHERE hash = ?"
-        " ORDER BY memory_seq DESC LIMIT ?)"
-    )
+    sharing = "SELECT * FROM (SELECT memory_seq FROM memory_sketches WHERE hash = ? ORDER BY memory_seq DESC LIMIT ?)"
     values = [value for one in hashes for value in (one, SHARING_MAX)]
     cursor = await tx.execute(
-        "SELECT m.memory_id, m.text FROM"  # noqa: S608 - only our own text, once for each hash
-        f" (SELECT memory_seq, count(*) AS shared FROM ({' UNION ALL '.join([sharing] * len(hashes))})"
-        " GROUP BY memory_seq) JOIN memories m ON m.seq = memory_seq"
-        " WHERE m.kind = ? AND m.superseded_by IS NULL ORDER BY shared DESC, m.seq DESC LIMIT ?",
-        (*values, kind, limit),
+        "WITH nearest AS (SELECT memory_seq, count(*) AS shared FROM"  # noqa: S608 - only our own text for each hash
+        f" ({' UNION ALL '.join([sharing] * len(hashes))})"
+        " GROUP BY memory_seq ORDER BY shared DESC, memory_seq DESC LIMIT ?)"
+        " SELECT m.memory_id, m.text FROM nearest JOIN memories m ON m.seq = memory_seq"
+        " WHERE m.kind = ? AND m.superseded_by IS NULL ORDER BY shared DESC, m.seq DESC",
+        (*values, limit, kind),
     )
     return [(row["memory_id"], row["text"]) for row in await cursor.fetchall()]

@@ -87,7 +87,7 @@ class RememberAnswer(Answer):
     kind: MemoryKind
     similar: list[SimilarView]
     supersedes: str | None = Field(None, description="hidden from recall by this one, and kept")
-    redacted: list[str] = Field(description="kinds of personal data, masked before training or sending")
+    redacted: list[str] = Field(description="kinds of private data in it, masked before training or sending")
     use_count: int | None = Field(None, description="of the workflow")
 
 

@@ -11,13 +11,16 @@ _CONTEXT_CHARS = 48
 #: No number is written with more characters than this.
 _NUMBER_CHARS = 48
 
-_NAMES = r"telephone|phone|tel|mobile|cell(?:ular)?|fax|call|whats ?app|voicemail|hotline"
+_NAMES = r"telephone|phone|tel|mobile|cell(?:ular)?|fax|call|txt|whats ?app|voicemail|hotline"
+#: `her number's`, `my new number is`; what else has a number of its own stands below.
+_SOMEBODYS = r"(?:my|his|her|our|your|their)(?: [a-z]{1,12})? number(?:'?s)?"
 #: Names of a place too, so that they need the colon of a label.
 _PLACES = r"desk|direct|office|home|work"
 _JAPANESE = "電話|携帯|ケータイ|スマホ|ファックス|ファクス|連絡先|内線|直通"
 #: Directly before: `Phone:`, `mobile number is`, `電話番号は`.
 _LABEL = re.compile(
-    rf"\b(?:{_PLACES})\s?[:#]\s{{0,3}}\Z|(?:\b(?:{_NAMES})(?: ?(?:numbers?|no\.?|#))?|(?:{_JAPANESE})(?:番号|先)?)"
+    rf"\b(?:{_PLACES})\s?[:#]\s{{0,3}}\Z"
+    rf"|(?:\b(?:{_NAMES}|{_SOMEBODYS})(?: ?(?:numbers?|no\.?|#))?|(?:{_JAPANESE})(?:番号|先)?)"
     r"\s?(?:is|was|at|on|は|が|も|に|へ|の|:|\.|#|-|=|\()?\s{0,3}\Z",
     re.ASCII | re.IGNORECASE,
 )
@@ -35,7 +38,9 @@ _LABEL_AFTER = re.compile(
 #: Numbers of other things.
 _OTHER = re.compile(
     r"(?:\b(?:order|invoice|ticket|case|ref(?:erence)?|accounts?|isbn|issn|pmid|doi|zip|serial|version|licen[cs]e|id"
-    r"|article|patent|grant|part|model|build|port)|注文|伝票|会員|口座|郵便)"
+    r"|article|patent|grant|part|model|build|port|tracking|confirmation|policy|passport|member(?:ship)?|customer|booking"
+    r"|reservation|flight|room|lot|registration|employee|student|social security|card|bank|routing)"
+    r"|注文|伝票|会員|口座|郵便)"
     r"(?:\s?(?:numbers?|no\.?|番号))?\s?(?:is|は|[:#-])?\s?\Z",
     re.ASCII | re.IGNORECASE,
 )

@@ -26,7 +26,8 @@ _WORDS = re.compile(
 )
 #: Four digits of a group that may begin a card, and twelve digits at least from there on.
 _BEGINNING = re.compile(
-    r"(?:(?<![0-9A-Za-z_$])|(?<=card)|(?<=no))(?<![0-9][.,])(?=[0-9]{4}(?:[ -]?[0-9]){8})", re.ASCII | re.IGNORECASE
+    r"(?:(?<![0-9A-Za-z_$])|(?<=card)|(?<=no))(?<![0-9][.,])(?=[0-9]{4}(?:[ ._-]{0,2}[0-9]){8})",
+    re.ASCII | re.IGNORECASE,
 )
 #: As cards are printed and typed, the longest first; any other grouping only counts when nothing else stands beside it.
 _FORMS = tuple(
@@ -34,10 +35,11 @@ _FORMS = tuple(
     for form in (
         r"[0-9]{4}(?:(?P<s>[ -])[0-9]{4}(?:(?P=s)[0-9]{4}){2}(?P=s)[0-9]{3})",
         r"[0-9]{12,19}",
-        r"[0-9]{4}(?:(?P<s>[ -])[0-9]{4}(?:(?P=s)[0-9]{4}){2})",
+        r"[0-9]{4}(?:(?P<s>[ -]|  |[._])[0-9]{4}(?:(?P=s)[0-9]{4}){2})",
         r"[0-9]{4}(?P<s>[ -])[0-9]{6}(?P=s)[0-9]{4,5}",
     )
 )
+_WITHOUT_SEPARATORS = str.maketrans("", "", " -._")
 _LOOSE = re.compile(r"[0-9]+(?:[ -][0-9]+)+")
 
 
@@ -65,7 +67,7 @@ def find_loose_card(text: str, start: int, end: int) -> Findings:
 
 def _judge(text: str, start: int, end: int) -> float:
     """How sure it is that these digits are a card; 0 when they are none."""
-    number = text[start:end].replace(" ", "").replace("-", "")
+    number = text[start:end].translate(_WITHOUT_SEPARATORS)
     if not DIGITS_MIN <= len(number) <= DIGITS_MAX:
         return 0.0
     if _BRANDS.fullmatch(number):

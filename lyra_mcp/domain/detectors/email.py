@@ -6,7 +6,11 @@ from lyra_mcp.domain.detectors.findings import Finding, Findings
 
 #: Letters of addresses: ASCII and accented Latin. Kana and kanji end an address: nothing separates it from them.
 _LETTERS = r"a-zA-Z0-9_À-ÖØ-öø-ɏ"
-_ADDRESS = re.compile(rf"(?<![{_LETTERS}.+%-])[{_LETTERS}.+%'-]++@(?P<domain>[{_LETTERS}-]++(?:\.[{_LETTERS}-]++)++)")
+#: Names of machines may be Japanese; what follows the last dot may not, or it would swallow the rest of a sentence.
+_ADDRESS = re.compile(
+    rf"(?:(?<![{_LETTERS}.+%-])[{_LETTERS}.+%'-]++|\"[^\"\n@]{{1,64}}\")"
+    rf"@(?P<domain>(?:[{_LETTERS}぀-ヿ一-鿿-]++\.)+[{_LETTERS}-]++)"
+)
 _TOP_LEVEL = re.compile(r"(?:[a-zA-Z]{2,24}|xn--[a-zA-Z0-9-]{1,59})\Z")
 
 

@@ -10,8 +10,8 @@ _BLOCKS = ((0xA0, 0xAF), (0x2000, 0x2030), (0x3000, 0x3001), (0xFE50, 0xFE70), (
 #: Decimal digits of other scripts: Arabic-Indic, its eastern form, Devanagari.
 _DIGITS = ((0x660, 0x66A), (0x6F0, 0x6FA), (0x966, 0x970))
 _HYPHENS = (*range(0x2010, 0x2016), 0x2212, 0xFE58, 0xFE63, 0xFF0D)
-#: The katakana length mark and box lines are typed for a hyphen, but only between digits.
-_TYPED_FOR_A_HYPHEN = re.compile(r"(?<=[0-9)])[ー―─━ｰ](?=[0-9(])")
+#: The katakana length mark, the middle dot and box lines are typed for a hyphen, but only between digits.
+_TYPED_FOR_A_HYPHEN = re.compile(r"(?<=[0-9)])[ー―─━ｰ・](?=[0-9(])")
 
 
 @cache

@@ -8,7 +8,7 @@ _CONTEXT_CHARS = 40
 
 #: Areas and groups that were never given are none; 9xx with a group from 50 on is a taxpayer's number in its place.
 _SSN = re.compile(
-    r"(?<![0-9A-Za-z_.,-])(?!000|666|9[0-9]{2}[ -]?[0-4])[0-9]{3}(?P<separator>[ -]?)(?!00)[0-9]{2}(?P=separator)"
+    r"(?<![0-9A-Za-z_.,-])(?!000|666|9[0-9]{2}[ .-]?[0-4])[0-9]{3}(?P<separator>[ .-]?)(?!00)[0-9]{2}(?P=separator)"
     r"(?!0000)[0-9]{4}(?![0-9A-Za-z_-])"
 )
 _SSN_WORDS = re.compile(

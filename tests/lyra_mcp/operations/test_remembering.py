@@ -8,6 +8,7 @@ from lyra_mcp.domain.memories import Message, NewConversation, NewEpisode, NewFa
 from lyra_mcp.domain.similar_memories import Similar
 from lyra_mcp.errors import Conflict, NotFound, WorkerGone
 from lyra_mcp.operations.memories import open_memory
+from lyra_mcp.operations.redacting import put_pattern
 from lyra_mcp.operations.remembering import Remembered, remember
 from lyra_mcp.storage import memories
 from lyra_mcp.storage.memories import Conversation, Episode, Fact, Workflow
@@ -231,3 +232,21 @@ async def test_an_import_says_when_it_was(services):
 async def test_an_unknown_memory_is_an_error_that_names_the_next_step(services):
     with pytest.raises(NotFound, match=r"no memory 'mem_x'; recall\(query="):
         await open_memory(services, "mem_x")
+
+
+async def test_private_data_in_any_field_is_named_and_kept_as_it_is(services):
+    private = {"contact": ["hanako@example.com"]}
+    kept = await remember(
+        services, NewConversation((Message("user", "電話は０９０－１２３４－５６７８"),), "ok", None, private)
+    )
+    clean = await remember(services, asked("nothing private here"))
+
+    assert kept.redacted == ("email", "phone_jp")
+    assert (await open_memory(services, kept.id)).details.messages[0]["content"] == "電話は０９０－１２３４－５６７８"
+    assert clean.redacted == ()
+
+
+async def test_a_persons_own_patterns_are_named_too(services):
+    await put_pattern(services, name="ticket", pattern=r"TICKET-\d+")
+
+    assert (await remember(services, NewFact("work", "now", "TICKET-12"))).redacted == ("ticket",)

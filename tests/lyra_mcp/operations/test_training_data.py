@@ -1,14 +1,16 @@
 """What a training learns from: the last word of people on every pair, cumulative, and never what was held out."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 
-from lyra_mcp.operations import calibration, feedback, finetuning
+from lyra_mcp.operations import calibration, feedback, finetuning, redacting
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.training_data import collect
 from lyra_mcp.storage import job_folders
 from schema.jobs import Sample
+from schema.wire import TEXT_CHARS_MAX
 
 
 @pytest.fixture
@@ -131,3 +133,75 @@ async def test_equal_data_give_equal_bytes(lyra, collected):
 
     assert content == job_folders.dump_samples(other)
     assert [Sample.model_validate_json(line) for line in content.splitlines()] == one
+
+
+@pytest.fixture
+def in_mode(services, settings):
+    """What is collected in a mode of redaction."""
+
+    async def in_mode(mode):
+        lyra = replace(services, settings=settings.model_copy(update={"redaction_mode": mode}))
+        async with lyra.database.transaction() as tx:
+            return await collect(tx, await read_screen(lyra, tx))
+
+    return in_mode
+
+
+@pytest.mark.parametrize(
+    ("mode", "texts", "excluded"),
+    [
+        ("redact", [("one", "A claim."), ("by [REDACTED_EMAIL]", "A claim.")], {}),
+        ("exclude", [("one", "A claim.")], {"private data": 1}),
+        ("quarantine", [("one", "A claim.")], {"private data, held until you looked at it": 1}),
+    ],
+)
+async def test_private_data_is_left_out_as_the_person_wants_it(lyra, in_mode, mode, texts, excluded):
+    for text in ("one", "by taro@example.com"):
+        await lyra.correct((await lyra.add_edge("A claim.", text)).edge_id, "neutral")
+
+    data = await in_mode(mode)
+    assert [(sample.premise, sample.hypothesis) for sample in data.samples] == texts
+    assert data.excluded == excluded
+    assert (data.redacted, len(data.quarantined)) == (int(mode == "redact"), int(mode == "quarantine"))
+
+
+async def test_private_data_in_the_claim_alone_is_enough(lyra, in_mode):
+    await lyra.correct((await lyra.add_edge("Taro's card is 4111111111111111.", "one")).edge_id, "neutral")
+
+    [sample] = (await in_mode("redact")).samples
+    assert sample.hypothesis == "Taro's card is [REDACTED_CREDIT_CARD]."
+    assert (await in_mode("exclude")).samples == []
+
+
+async def test_unreviewed_pairs_are_screened_too(lyra, in_mode):
+    await lyra.add("A claim.", "by taro@example.com")
+
+    assert [sample.premise for sample in (await in_mode("redact")).samples] == ["by [REDACTED_EMAIL]"]
+    assert (await in_mode("exclude")).samples == []
+
+
+async def test_what_cannot_be_scanned_is_not_trained_on_and_the_plan_says_so(lyra, services, machine):
+    await lyra.review(corrected=3)
+    await lyra.sql("INSERT INTO privacy_patterns (name, pattern, created_at) VALUES ('broken', '(', 'now')")
+
+    plan = await finetuning.plan(services, recipe_name="seed")
+    assert (plan.data.samples, plan.data.excluded) == ([], {"could not be scanned for private data": 3})
+
+
+async def test_no_private_text_stands_in_any_file_of_a_training(lyra, services, machine, settings):
+    await lyra.review(corrected=10)
+    await lyra.correct((await lyra.add_edge("Call 090-1234-5678.", "by taro@example.com")).edge_id, "neutral")
+    await redacting.put_pattern(services, name="word", pattern=r"word_[0-9a-f]+")
+    job = await finetuning.start(services, recipe_name="seed", force=True)
+
+    written = b"".join(path.read_bytes() for path in settings.jobs_root.rglob("*") if path.is_file())
+    assert job.samples == 11
+    assert b"[REDACTED_PHONE_JP]" in written
+    assert [text for text in (b"taro", b"090-1234-5678", b"word_") if text in written] == []
+
+
+async def test_a_redacted_text_that_became_too_long_is_left_out(lyra, in_mode):
+    text = ("1.2.3.4 " * (TEXT_CHARS_MAX // 8))[:TEXT_CHARS_MAX].rstrip()
+    await lyra.correct((await lyra.add_edge("A claim.", text)).edge_id, "neutral")
+
+    assert (await in_mode("redact")).excluded == {"too long with tags for private data": 1}
