@@ -39,6 +39,7 @@ def _run(tmp_path):
         "LYRA_HOME": str(tmp_path / "home"),
         "LYRA_RUNTIME_DIR": str(tmp_path / "run"),
         "LYRA_EMBEDDING_MODEL": str(tmp_path / "none"),
+        "OPENAI_API_KEY": "secret-1",
         "PYTHONPATH": str(Path(__file__).parent.parent),
     }
 

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from lyra_mcp.assistant.background import Background
@@ -28,7 +28,7 @@ from lyra_mcp.operations.assistant import (
 )
 from lyra_mcp.operations.rating import rate
 from lyra_mcp.operations.remembering import remember
-from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.settings import USER_PATTERN, Settings
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 #: For all wrappers of a program.
-BACKGROUND = Background()
+BACKGROUND = Background(lambda settings: replace(build_services(settings), actor="python"))
 
 
 class PrivacyFilter(Protocol):

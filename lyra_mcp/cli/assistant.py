@@ -1,6 +1,7 @@
 """`lyra-mcp assistant`: talk to a model that knows what is remembered, see the numbers, move conversations."""
 
 import json
+import logging
 import os
 import sys
 from dataclasses import asdict, replace
@@ -15,7 +16,7 @@ from lyra_mcp.assistant.background import Background
 from lyra_mcp.cli.assistant_chat import Chat
 from lyra_mcp.cli.configuration import read_settings
 from lyra_mcp.cli.running import AsJson, run, unlocked
-from lyra_mcp.errors import LyraError
+from lyra_mcp.errors import Invalid, LyraError
 from lyra_mcp.operations.assistant import MIN_RATING, THRESHOLD, AssistantStatus, read_assistant_status
 from lyra_mcp.operations.conversation_exports import Exported, ExportForm, export_conversations
 from lyra_mcp.operations.conversation_imports import ImportReport, import_conversations
@@ -36,15 +37,19 @@ MinRating = Annotated[int, typer.Option(min=1, max=5, help="Rating from which an
 def start(
     model: Annotated[str, typer.Option("--model", "-m", help="The model's name, as its server knows it.")],
     base_url: Annotated[str, typer.Option(help="Any OpenAI-compatible address; default: Ollama here.")] = LOCAL_URL,
-    key_variable: Annotated[str, typer.Option(help="The variable that holds the key.")] = "OPENAI_API_KEY",
+    key_variable: Annotated[
+        str | None, typer.Option(help="The variable with the key; default: OPENAI_API_KEY for OpenAI, none for others.")
+    ] = None,
     context: Annotated[bool, typer.Option(help="Give the model what is remembered.")] = True,
     threshold: Threshold = THRESHOLD,
     min_rating: MinRating = MIN_RATING,
 ) -> None:
     """Talk in the terminal: answers stream, are kept, and can be rated; `exit`, Ctrl-D or Ctrl-C ends it."""
+    # What waits for the worker is the server's business, and `lyra-mcp status` tells it; here somebody is talking.
+    logging.getLogger("lyra_mcp").setLevel(logging.ERROR)
     settings = unlocked(read_settings())
     try:
-        endpoint = ChatEndpoint(base_url=base_url, model=model, key=os.environ.get(key_variable))
+        endpoint = ChatEndpoint(base_url=base_url, model=model, key=_read_key(base_url, key_variable))
         with Background(lambda settings: replace(build_services(settings), actor="cli")) as background:
             Chat(background, settings, endpoint, with_context=context, limits=(threshold, min_rating)).run()
     except KeyboardInterrupt:
@@ -52,6 +57,20 @@ def start(
     except LyraError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def _read_key(base_url: str, variable: str | None) -> str | None:
+    """A key goes to the server it was made for, and to no other unless the person says so.
+
+    Raises:
+        Invalid: the variable is not set.
+    """
+    if variable is None and not base_url.startswith("https://api.openai.com/"):
+        return None
+    name = variable or "OPENAI_API_KEY"
+    if key := os.environ.get(name):
+        return key
+    raise Invalid(f"the variable {name} holds no key; set it, or name another with --key-variable")
 
 
 @app.command()

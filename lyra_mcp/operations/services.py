@@ -55,7 +55,7 @@ class Services:
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
-    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, or a token's subject.
+    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, `python`, or a token's subject.
     actor: str = "mcp"
     last_conversations: LastConversations = field(default_factory=LastConversations)
 

@@ -122,6 +122,8 @@ def test_an_archive_comes_in_for_one_user_and_goes_out_again(assistant, tmp_path
         (["status", "--threshold", "0"], 2, "threshold"),
         (["start"], 2, "--model"),
         (["start", "--model", "tiny", "--base-url", "localhost"], 1, "E_INVALID: 'localhost' is no address"),
+        (["start", "--model", "tiny", "--key-variable", "MY_KEY"], 1, "E_INVALID: the variable MY_KEY holds no key"),
+        (["start", "--model", "x", "--base-url", "https://api.openai.com/v1"], 1, "OPENAI_API_KEY holds no key"),
     ],
 )
 def test_what_cannot_be_done_says_why(assistant, arguments, code, words):
@@ -157,6 +159,15 @@ def test_a_conversation_in_the_terminal(assistant, chat_server):
     assert output.endswith("1 conversations kept, 1 rated.\n")
     assert chat_server.asked[0][0]["authorization"] == "Bearer secret-1"
     assert assistant("status", "--json")[1].startswith('{"total": 1, "rated": 1')
+
+
+def test_a_key_goes_to_no_server_it_was_not_made_for(assistant, chat_server):
+    code, *_ = assistant(
+        "start", "--model", "tiny", "--base-url", chat_server.url, typed="hello\n\nexit\n", OPENAI_API_KEY="secret-1"
+    )
+
+    assert code == 0
+    assert "secret-1" not in str(chat_server.asked)
 
 
 def test_an_interrupt_at_the_prompt_ends_it_cleanly(tmp_path, chat_server):
