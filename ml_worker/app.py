@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from ml_worker.errors import Failed, Invalid, WorkerError
+from ml_worker.intent_fits import IntentFits
 from ml_worker.job_routes import mount_jobs
 from ml_worker.jobs import JobMachine
 from ml_worker.lifetime import Lifetime
@@ -27,6 +28,8 @@ from schema.wire import (
     AdapterUnloaded,
     EmbedReply,
     EmbedTexts,
+    FitIntents,
+    FittedIntents,
     Health,
     JudgePairs,
     JudgeReply,
@@ -48,6 +51,7 @@ class Worker:
     options: Options
     models: ModelThread
     lifetime: Lifetime
+    intent_fits: IntentFits = field(default_factory=IntentFits)
 
 
 def _worker(request: Request) -> Worker:
@@ -70,9 +74,9 @@ always = APIRouter()
 working = APIRouter(dependencies=[Depends(_count_request), Depends(_require_ready)])
 
 
-async def _answer(request: Request, future: Future[T]) -> T:
-    """The future's result; when the caller leaves first, the work is dropped."""
-    result = asyncio.wrap_future(future)
+async def _answer(request: Request, work: Future[T] | Coroutine[Any, Any, T]) -> T:
+    """The work's result; when the caller leaves first, the work is dropped."""
+    result = asyncio.wrap_future(work) if isinstance(work, Future) else asyncio.create_task(work)
     left = asyncio.create_task(_wait_until_left(request.receive))
     ends: set[asyncio.Future[Any]] = {result, left}
     try:
@@ -161,6 +165,11 @@ async def nli(body: JudgePairs, request: Request, worker: TheWorker) -> JudgeRep
 async def embed(body: EmbedTexts, request: Request, worker: TheWorker) -> EmbedReply:
     serving = worker.models.require_serving()
     return await _answer(request, worker.models.queue.run(lambda: serving.embed(body.texts), size=len(body.texts)))
+
+
+@working.post("/intent/fit")
+async def fit_intents(body: FitIntents, request: Request, worker: TheWorker) -> FittedIntents:
+    return await _answer(request, worker.intent_fits.run(body))
 
 
 @working.post("/nli/adapter/load")

@@ -625,13 +625,15 @@ CREATE TABLE preference_evidence (
     created_at TEXT NOT NULL
 ) STRICT;
 
-CREATE INDEX preference_evidence_of_key ON preference_evidence (key);
+CREATE INDEX preference_evidence_of_key ON preference_evidence (key, created_at);
 CREATE INDEX preference_evidence_of_memory ON preference_evidence (memory_id);
 
 CREATE TABLE intent_examples (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     example_id TEXT NOT NULL UNIQUE,
     text TEXT NOT NULL CHECK (length(text) > 0),
+    -- Texts that differ only in white space are one; the newest example of a text says its intent.
+    text_digest TEXT NOT NULL,
     intent TEXT NOT NULL,
     -- The answer that was given, kept as a template when it was rated well.
     response TEXT,
@@ -639,13 +641,23 @@ CREATE TABLE intent_examples (
     created_at TEXT NOT NULL
 ) STRICT;
 
-CREATE INDEX intent_examples_of_intent ON intent_examples (intent);
+CREATE INDEX intent_examples_of_text ON intent_examples (text_digest);
 
--- Trained classifiers: only added, the newest of the serving encoder predicts.
+-- What the encoder of this fingerprint makes of an example: (D,) float32, little endian, of unit length.
+CREATE TABLE intent_vectors (
+    example_id TEXT PRIMARY KEY REFERENCES intent_examples (example_id) ON DELETE CASCADE,
+    fingerprint TEXT NOT NULL,
+    vector BLOB NOT NULL
+) STRICT;
+
+-- Trained classifiers: only added, the newest predicts, with the encoder it was trained on.
 CREATE TABLE intent_models (
     version INTEGER PRIMARY KEY AUTOINCREMENT,
+    encoder TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
-    -- JSON: labels, temperature, threshold, metrics.
+    -- The newest example that was there when it was trained.
+    example_seq_max INTEGER NOT NULL,
+    -- JSON: intents, temperature, threshold, metrics.
     facts TEXT NOT NULL,
     -- safetensors: weight (classes, D) and bias (classes,) float32.
     weights BLOB NOT NULL,

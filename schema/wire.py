@@ -16,6 +16,8 @@ PROTOCOL = 1
 PAIRS_MAX = 64
 TEXTS_MAX = 64
 TEXT_CHARS_MAX = 65_536
+INTENT_EXAMPLES_MAX = 20_000
+INTENT_CHARS_MAX = 80
 
 
 def _clean(text: str) -> str:
@@ -132,6 +134,69 @@ class EmbedReply(Message):
     model: str
     fingerprint: str
     device: str
+
+
+# Intents
+
+
+#: What a person calls an intent; `unknown` is an answer, never an intent.
+IntentName = Annotated[str, Field(min_length=1, max_length=INTENT_CHARS_MAX), AfterValidator(_clean)]
+
+
+class FitIntents(Message):
+    """`POST /intent/fit`. The texts were embedded before, so that each of them is embedded once in its life."""
+
+    #: One for each example; at least two different ones, each at least three times.
+    intents: Annotated[list[IntentName], Field(min_length=1, max_length=INTENT_EXAMPLES_MAX)]
+    #: Base64 of (N, D) float32, little endian, rows of unit length in the order of `intents`.
+    vectors: str
+    dimension: Annotated[int, Field(ge=1, le=16_384)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class IntentScores(Message):
+    """Of examples that the classifier which answered them had not seen; shares in [0, 1]."""
+
+    n: int
+    accuracy: float
+    macro_f1: float
+    #: Share of the examples that reach the threshold.
+    kept: float
+
+
+class IntentRecall(Message):
+    """One intent in the cross-validation."""
+
+    intent: str
+    examples: int
+    recall: float
+
+
+class IntentFacts(Message):
+    """What is to be known of a classifier beside its weights."""
+
+    #: In the order of the weights' rows.
+    intents: list[str]
+    #: Confidence is softmax(logits / temperature), its maximum.
+    temperature: Annotated[float, Field(gt=0)]
+    #: In nats: a text with a smaller logsumexp(logits) is `unknown`; it keeps 95 % of held-out examples.
+    threshold: float
+    folds: int
+    #: Every example answered by a classifier of the other folds.
+    cross_validated: IntentScores
+    #: A stratified fifth, answered by a classifier, temperature and threshold made without it.
+    validation: IntentScores
+    #: Of the classifier that answered `validation`, on what it was fitted on.
+    train_accuracy: float
+    #: `train_accuracy` is above the accuracy in validation by more than chance explains.
+    is_overfit: bool
+    per_intent: list[IntentRecall]
+
+
+class FittedIntents(Message):
+    #: Base64 of safetensors: `weight` (C, D) and `bias` (C,), float32.
+    weights: str
+    facts: IntentFacts
 
 
 # Adapters

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lyra_mcp.cli import assistant, keys, models, privacy
+from lyra_mcp.cli import assistant, intents, keys, models, privacy
 from lyra_mcp.cli.configuration import read_settings
 from lyra_mcp.cli.running import AsJson, run
 from lyra_mcp.operations.status import read_status
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 app.add_typer(assistant.app, name="assistant")
 app.add_typer(models.app, name="models")
+app.add_typer(intents.app, name="intent")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(keys.app, name="key")
 

@@ -1,10 +1,11 @@
 """Preferences: what holds and why, what the person says of them, and what a conversation teaches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lyra_mcp.domain.memories import NewConversation
 from lyra_mcp.domain.preference_hints import find_hints
 from lyra_mcp.domain.preference_learning import HINT_WEIGHT, Evidence, learn, rating_weight
 from lyra_mcp.domain.preferences import (
@@ -97,13 +98,14 @@ async def undo_change(services: Services, key: str | None) -> dict[str, Preferen
         return await _record(services, tx, {one: before.value for one, before in back}, "undo")
 
 
-async def read_known(services: Services, tx: Transaction, *, at: str | None = None) -> Known:
-    """What is known now, or was known at a moment in the past."""
+async def read_known(
+    services: Services, tx: Transaction, *, keys: Collection[str] | None = None, at: str | None = None
+) -> Known:
+    """What is known now, or was known at a moment in the past, of all keys or of some."""
     before = at or preferences.EVER
     evidence: dict[str, list[Evidence]] = {}
     if services.settings.auto_learn:
-        for one in await preferences.list_evidence(tx, before=before):
-            evidence.setdefault(one.key, []).append(one)
+        evidence = await preferences.list_evidence(tx, keys=keys, before=before)
     now = datetime.fromisoformat(at) if at else services.clock()
     return Known(replay(await preferences.list_events(tx, before=before)), evidence, now)
 
@@ -119,30 +121,38 @@ async def read_prefix(services: Services, task: str = "") -> str:
     return " ".join(build_prefix(known, task))
 
 
-async def learn_from(services: Services, tx: Transaction, memory_id: str) -> None:
-    """Take from a conversation what it teaches: wishes in its words, and its rating, if it has one.
-
-    To be called in the transaction that stores or rates it; what it taught before is replaced.
-    """
+async def learn_wishes(
+    services: Services, tx: Transaction, memory_id: str, conversation: NewConversation, *, created_at: str
+) -> None:
+    """Take from a conversation, as it is stored, the wishes in its words. Without any, nothing is read or written."""
     if not services.settings.auto_learn:
         return
-    conversation = await preferences.find_interaction(tx, memory_id)
-    if conversation is None:
+    hints = _hints([(said.role, said.content) for said in conversation.messages], _topic(conversation.topic))
+    if evidence := _hint_evidence(hints, memory_id, created_at):
+        await preferences.replace_evidence(tx, memory_id, evidence)
+
+
+async def learn_from(services: Services, tx: Transaction, memory_id: str) -> None:
+    """Take from a conversation, as it is rated, what it teaches; what it taught before is replaced."""
+    interaction = await preferences.find_interaction(tx, memory_id) if services.settings.auto_learn else None
+    if interaction is None:
         return
-    topic = _topic(conversation)
-    hints = _hints(conversation, topic)
-    evidence = [
-        Evidence(key, value, HINT_WEIGHT, "hint", memory_id, conversation.created_at)
+    topic = _topic(interaction.topic)
+    hints = _hints([(said["role"], said["content"]) for said in interaction.messages], topic)
+    evidence = _hint_evidence(hints, memory_id, interaction.created_at)
+    if interaction.rating is not None:
+        weight, rated_at = rating_weight(interaction.rating), interaction.rated_at or services.now()
+        in_force = await _in_force(services, tx, interaction, topic, hints)
+        evidence += [Evidence(key, value, weight, "rating", memory_id, rated_at) for key, value in in_force.items()]
+    await preferences.replace_evidence(tx, memory_id, evidence)
+
+
+def _hint_evidence(hints: Sequence[Mapping[str, str]], memory_id: str, created_at: str) -> list[Evidence]:
+    return [
+        Evidence(key, value, HINT_WEIGHT, "hint", memory_id, created_at)
         for message in hints
         for key, value in message.items()
     ]
-    await preferences.replace_evidence(tx, memory_id, evidence)
-    if conversation.rating is None:
-        return
-    weight, rated_at = rating_weight(conversation.rating), conversation.rated_at or services.now()
-    in_force = await _in_force(services, tx, conversation, topic, hints)
-    evidence += [Evidence(key, value, weight, "rating", memory_id, rated_at) for key, value in in_force.items()]
-    await preferences.replace_evidence(tx, memory_id, evidence)
 
 
 async def _record(
@@ -158,17 +168,19 @@ async def _record(
 async def _in_force(
     services: Services,
     tx: Transaction,
-    conversation: Interaction,
+    interaction: Interaction,
     topic: str | None,
     hints: Sequence[Mapping[str, str]],
 ) -> dict[str, str]:
     """What shaped the answer: what the metadata say, else what the person asked for there, else what held then."""
-    known = await read_known(services, tx, at=conversation.created_at)
-    keys = [*KEYS, *([f"{EXPERTISE}.{topic}"] if topic else [])]
-    held = {key: value for key in keys if (value := known.preference(key).value) is not None}
+    settled: dict[str, str] = {}
     for message in hints:
-        held |= message
-    return held | _stated(conversation.metadata.get("preferences"))
+        settled |= message
+    settled |= _stated(interaction.metadata.get("preferences"))
+    keys = {*KEYS, *([f"{EXPERTISE}.{topic}"] if topic else [])} - settled.keys()
+    known = await read_known(services, tx, keys=keys, at=interaction.created_at)
+    held = {key: known.preference(key).value for key in keys}
+    return settled | {key: value for key, value in held.items() if value is not None}
 
 
 def _stated(written: Any, prefix: str = "") -> dict[str, str]:
@@ -186,23 +198,22 @@ def _stated(written: Any, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def _topic(conversation: Interaction) -> str | None:
-    written = conversation.topic or conversation.metadata.get("topic")
+def _topic(written: str | None) -> str | None:
     try:
-        return parse_topic(written) if isinstance(written, str) else None
+        return parse_topic(written) if written else None
     except Invalid:
         return None  # a topic of many words is none that one can be an expert in
 
 
-def _hints(conversation: Interaction, topic: str | None) -> list[dict[str, str]]:
-    """The wishes in each message the response answers: those since the last answer.
+def _hints(messages: Sequence[tuple[str, str]], topic: str | None) -> list[dict[str, str]]:
+    """The wishes in each message the response answers: those since the last answer. `messages`: role and content.
 
     An agent may hand over its whole history with every turn; earlier messages were read with their own turn.
     """
     asked: list[str] = []
-    for message in reversed(conversation.messages):
-        if message.get("role") == "assistant":
+    for role, content in reversed(messages):
+        if role == "assistant":
             break
-        if message.get("role") == "user" and isinstance(message.get("content"), str):
-            asked.append(message["content"])
+        if role == "user":
+            asked.append(content)
     return [find_hints(text, topic) for text in reversed(asked)]

@@ -19,6 +19,7 @@ from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import MemoryKind
 
 NOT_SCANNED = "not_scanned"
+SCANNED_AT_ONCE_CHARS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ async def write_memory(lyra: Services, tx: Transaction, memory: NewMemory, creat
     match memory:
         case NewConversation():
             await memory_writes.insert_conversation(tx, memory_id, memory)
-            await preferring.learn_from(lyra, tx, memory_id)
+            await preferring.learn_wishes(lyra, tx, memory_id, memory, created_at=created_at)
             return remembered
         case NewFact():
             return await _write_fact(tx, memory, remembered, created_at)
@@ -160,14 +161,17 @@ async def _supersede(tx: Transaction, memory_id: str, *, by: str) -> None:
 async def _find_private(lyra: Services, tx: Transaction, memory: NewMemory) -> tuple[str, ...]:
     """Kinds of private data in any text of a memory; names and addresses, which need a model, are found later."""
     screen = Screen(lyra.settings.redaction_mode, await privacy_patterns.list_patterns(tx))
+    texts = list(texts_of(asdict(memory)))
 
     def scan() -> tuple[str, ...]:
         try:
-            return tuple(sorted({found.type for text in texts_of(asdict(memory)) for found in screen.findings(text)}))
+            return tuple(sorted({found.type for text in texts for found in screen.findings(text)}))
         except NotScanned:  # it is kept all the same, and used for nothing
             return (NOT_SCANNED,)
 
-    return await anyio.to_thread.run_sync(scan)  # a megabyte takes a second
+    # A megabyte takes a second, and a sentence less than the way to another thread.
+    is_short = sum(map(len, texts)) <= SCANNED_AT_ONCE_CHARS
+    return scan() if is_short else await anyio.to_thread.run_sync(scan)
 
 
 async def _find_similar(

@@ -1,7 +1,7 @@
 """What the person said of preferences, as a history, and the evidence for what is learned of them."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from lyra_mcp.domain.preferences import Event
 from lyra_mcp.storage.database import Transaction
 
 #: Newest observations of a key that are read; with decay, older ones would hardly count.
-EVIDENCE_MAX = 500
+EVIDENCE_MAX = 200
 #: Sorts after every moment.
 EVER = "~"
 
@@ -20,7 +20,7 @@ class Interaction:
     """What a conversation can teach from: what was asked, in which settings, and how the answer was rated."""
 
     memory_id: str
-    messages: list[dict[str, Any]]
+    messages: list[dict[str, str]]
     metadata: dict[str, Any]
     topic: str | None
     created_at: str
@@ -44,16 +44,22 @@ async def insert_event(tx: Transaction, event: Event) -> None:
     )
 
 
-async def list_evidence(tx: Transaction, *, before: str = EVER) -> list[Evidence]:
-    """The newest observations of every key, newest first."""
-    cursor = await tx.execute(
-        "SELECT key, value, weight, origin, memory_id, created_at FROM ("
-        " SELECT *, row_number() OVER (PARTITION BY key ORDER BY created_at DESC, seq DESC) AS place"
-        " FROM preference_evidence WHERE created_at < ?"
-        ") WHERE place <= ? ORDER BY created_at DESC, seq DESC",
-        (before, EVIDENCE_MAX),
-    )
-    return [Evidence(*row) for row in await cursor.fetchall()]
+async def list_evidence(
+    tx: Transaction, *, keys: Collection[str] | None = None, before: str = EVER
+) -> dict[str, list[Evidence]]:
+    """The newest observations of each key, newest first; of some keys, or of all that have any."""
+    if keys is None:
+        keys = [row[0] for row in await (await tx.execute("SELECT DISTINCT key FROM preference_evidence")).fetchall()]
+    found: dict[str, list[Evidence]] = {}
+    for key in keys:
+        cursor = await tx.execute(
+            "SELECT key, value, weight, origin, memory_id, created_at FROM preference_evidence"
+            " WHERE key = ? AND created_at < ? ORDER BY created_at DESC, seq DESC LIMIT ?",
+            (key, before, EVIDENCE_MAX),
+        )
+        if observed := [Evidence(*row) for row in await cursor.fetchall()]:
+            found[key] = observed
+    return found
 
 
 async def replace_evidence(tx: Transaction, memory_id: str, evidence: Iterable[Evidence]) -> None:

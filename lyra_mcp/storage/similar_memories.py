@@ -17,11 +17,11 @@ async def insert_sketch(tx: Transaction, seq: int, hashes: Sequence[int]) -> Non
 
 async def find_same(tx: Transaction, text_digest: str, *, limit: int) -> list[str]:
     """Ids of memories that still count and have this digest, newest first."""
-    cursor = await tx.execute(
+    rows = await tx.execute_fetchall(
         "SELECT memory_id FROM memories WHERE text_digest = ? AND superseded_by IS NULL ORDER BY seq DESC LIMIT ?",
         (text_digest, limit),
     )
-    return [row["memory_id"] for row in await cursor.fetchall()]
+    return [row["memory_id"] for row in rows]
 
 
 async def find_near(tx: Transaction, kind: MemoryKind, hashes: Sequence[int], *, limit: int) -> list[tuple[str, str]]:
@@ -30,7 +30,7 @@ async def find_near(tx: Transaction, kind: MemoryKind, hashes: Sequence[int], *,
         return []
     sharing = "SELECT * FROM (SELECT memory_seq FROM memory_sketches WHERE hash = ? ORDER BY memory_seq DESC LIMIT ?)"
     values = [value for one in hashes for value in (one, SHARING_MAX)]
-    cursor = await tx.execute(
+    rows = await tx.execute_fetchall(
         "WITH nearest AS (SELECT memory_seq, count(*) AS shared FROM"  # noqa: S608 - only our own text for each hash
         f" ({' UNION ALL '.join([sharing] * len(hashes))})"
         " GROUP BY memory_seq ORDER BY shared DESC, memory_seq DESC LIMIT ?)"
@@ -38,4 +38,4 @@ async def find_near(tx: Transaction, kind: MemoryKind, hashes: Sequence[int], *,
         " WHERE m.kind = ? AND m.superseded_by IS NULL ORDER BY shared DESC, m.seq DESC",
         (*values, limit, kind),
     )
-    return [(row["memory_id"], row["text"]) for row in await cursor.fetchall()]
+    return [(row["memory_id"], row["text"]) for row in rows]

@@ -43,7 +43,7 @@ def _strict(tool: Tool) -> Tool:
 
 
 def _without_titles(schema: Any) -> Any:
-    """Drop the titles pydantic derives from names: an agent pays for every word of tools/list."""
+    """Drop what says nothing, titles made of names and defaults of null: an agent pays for every word of tools/list."""
     if isinstance(schema, list):
         return [_without_titles(part) for part in schema]
     if not isinstance(schema, dict):
@@ -53,7 +53,7 @@ def _without_titles(schema: Any) -> Any:
         if key in ("properties", "$defs")
         else _without_titles(value)
         for key, value in schema.items()
-        if key != "title"
+        if key != "title" and (key, value) != ("default", None)
     }
 
 

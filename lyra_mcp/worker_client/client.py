@@ -19,6 +19,8 @@ from schema import wire
 #: 64 pairs of full length on a slow CPU, behind a full queue.
 JUDGE_TIMEOUT_S = 120.0
 EMBED_TIMEOUT_S = 120.0
+#: 7,500 examples of 150 intents take a minute of processor time.
+FIT_TIMEOUT_S = 600.0
 #: Reading an adapter and its digest from a slow disk, behind the batch that is running.
 ADAPTER_TIMEOUT_S = 60.0
 
@@ -69,6 +71,14 @@ class WorkerClient:
         reply = await self.serve("/embed", wire.EmbedReply, message, timeout_s=EMBED_TIMEOUT_S)
         _check_vectors(reply, len(message.texts))
         return reply
+
+    async def fit_intents(
+        self, intents: Sequence[str], vectors: bytes, *, dimension: int, seed: int
+    ) -> wire.FittedIntents:
+        """Fit an intent classifier on vectors (N, D) float32, little endian. Raises like `judge`."""
+        encoded = base64.b64encode(vectors).decode()
+        message = _built(wire.FitIntents, intents=list(intents), vectors=encoded, dimension=dimension, seed=seed)
+        return await self.serve("/intent/fit", wire.FittedIntents, message, timeout_s=FIT_TIMEOUT_S)
 
     async def load_adapter(self, path: str | None = None) -> wire.AdapterLoaded:
         """Make the worker serve an adapter inside the adapters root; null: the default adapter.

@@ -52,7 +52,7 @@ def test_similarity_is_symmetric_and_one_for_the_same_words(some, others):
 
 
 def test_sketches_of_near_texts_nearly_always_share_a_hash():
-    """Two thousand pairs of sets that share 60 %: at most 0.5 % are missed, where theory says 0.1 %."""
+    """Two thousand pairs of sets that share 60 %: at most 1.5 % are missed, where theory says 0.8 %."""
     missed = 0
     for trial in range(2_000):
         common = [(f"common {trial}", str(number)) for number in range(60)]
@@ -61,5 +61,5 @@ def test_sketches_of_near_texts_nearly_always_share_a_hash():
         assert similarity(one, other) == 0.6
         missed += not set(sketch(one)) & set(sketch(other))
 
-    assert missed <= 10
+    assert missed <= 30
     assert len(sketch(one)) == SKETCH_SIZE

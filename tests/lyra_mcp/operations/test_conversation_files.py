@@ -11,8 +11,8 @@ from lyra_mcp.errors import Conflict, Invalid, StorageFailed
 from lyra_mcp.operations import conversation_imports
 from lyra_mcp.operations.assistant import read_assistant_status
 from lyra_mcp.operations.conversation_exports import Exported, export_conversations
-from lyra_mcp.operations.forgetting import forget
 from lyra_mcp.operations.conversation_imports import ImportReport, Skipped, import_conversations
+from lyra_mcp.operations.forgetting import forget
 from lyra_mcp.operations.rating import rate
 from lyra_mcp.operations.remembering import remember
 from lyra_mcp.storage import exchanges, memories
