@@ -13,6 +13,7 @@ LyraError
     ├── WorkerWarming    E_WARMING            the models are loading
     ├── WorkerBusy       E_BUSY               the worker's queue is full
     ├── WorkerGone       E_WORKER             the worker could not start, died or failed
+    ├── ProviderUnavailable E_PROVIDER        somebody else's server cannot be reached, or refuses
     ├── DiskFull         E_DISK_FULL          nothing was written
     ├── StorageFailed    E_STORAGE            the database cannot be opened, read or written
     └── NotScanned       E_NOT_SCANNED        a text could not be searched for private data, so it was not used
@@ -74,6 +75,10 @@ class WorkerBusy(Unavailable):
 
 class WorkerGone(Unavailable):
     code = "E_WORKER"
+
+
+class ProviderUnavailable(Unavailable):
+    code = "E_PROVIDER"
 
 
 class DiskFull(Unavailable):

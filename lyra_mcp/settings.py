@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 #: In `home`; its keys are the names below. `lyra-mcp models use` writes there.
 SETTINGS_FILE = "settings.toml"
+#: A user's name is the name of a folder.
+USER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 def _default_runtime_dir() -> Path:
@@ -46,7 +48,7 @@ class Settings(BaseSettings):
     #: Where everything lives: databases, adapters, logs.
     home: Folder = Field(default_factory=lambda: user_data_path("lyra"))
     #: Who the local user is; one folder and one database each.
-    user: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "local"
+    user: Annotated[str, Field(pattern=USER_PATTERN)] = "local"
     #: Which tools are listed.
     tools: Literal["core", "full"] = "core"
 

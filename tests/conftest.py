@@ -1,8 +1,11 @@
-"""Golden files: `pytest --update-golden` writes them anew. And a report of a training, as the worker writes it."""
+"""Golden files (`pytest --update-golden` writes them anew), a training's report, a server of OpenAI's protocol."""
 
 import json
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -153,3 +156,76 @@ def _summary(request: NliLoraRequest) -> reports.DataSummary:
         rehearsal_unreviewed=0,
         rehearsal_built=0,
     )
+
+
+@dataclass
+class ChatServer:
+    """Answers like OpenAI and Ollama, on the loopback: in the words of the last message, backwards, piece by piece."""
+
+    url: str = ""
+    #: What was asked: (headers, body) each.
+    asked: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
+    #: Said in the place of the next answers.
+    answers: list[str] = field(default_factory=list)
+    #: The status of so many next answers.
+    failures: list[int] = field(default_factory=list)
+    #: So many next answers break off after two pieces.
+    cuts: int = 0
+
+    def pieces(self, body: dict[str, Any]) -> list[str]:
+        words = self.answers.pop(0) if self.answers else " ".join(body["messages"][-1]["content"].split()[::-1])
+        return [f"{word} " for word in words.split(" ")[:-1]] + [words.split(" ")[-1]]
+
+
+class _ChatHandler(BaseHTTPRequestHandler):
+    server: Any
+
+    def do_POST(self) -> None:
+        chat: ChatServer = self.server.chat
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        chat.asked.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        status = chat.failures.pop(0) if chat.failures else 200
+        if status != 200 or self.path != "/v1/chat/completions":
+            self._say_problem(status if status != 200 else 404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        is_cut, chat.cuts = chat.cuts > 0, max(0, chat.cuts - 1)
+        pieces = chat.pieces(body)
+        for piece in pieces[:2] if is_cut else pieces:
+            self._event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
+        if is_cut:
+            self._event({"error": {"message": "the model crashed"}})
+            return
+        self._event({"choices": []})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _event(self, fields: dict[str, Any]) -> None:
+        piece = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "tiny", **fields}
+        self.wfile.write(f"data: {json.dumps(piece)}\n\n".encode())
+        self.wfile.flush()
+
+    def _say_problem(self, status: int) -> None:
+        content = json.dumps({"error": {"message": f"problem {status}"}}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@pytest.fixture
+def chat_server() -> Iterator[ChatServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _ChatHandler) as server:
+        server.chat = chat = ChatServer(f"http://127.0.0.1:{server.server_port}/v1")  # type: ignore[attr-defined]  # its handlers look there
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield chat
+        finally:
+            server.shutdown()
+            thread.join()

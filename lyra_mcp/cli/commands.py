@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lyra_mcp.cli import intents, keys, memory, models, privacy, tokens
+from lyra_mcp.cli import assistant, intents, keys, memory, models, privacy, tokens
 from lyra_mcp.cli.configuration import read_settings, refusing
 from lyra_mcp.cli.running import AsJson, run
 from lyra_mcp.operations.status import read_status
@@ -21,6 +21,7 @@ app = typer.Typer(
     help="An MCP server that learns from being corrected.", no_args_is_help=False, pretty_exceptions_enable=False
 )
 
+app.add_typer(assistant.app, name="assistant")
 app.add_typer(models.app, name="models")
 app.add_typer(memory.app, name="memory")
 app.add_typer(intents.app, name="intent")

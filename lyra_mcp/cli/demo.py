@@ -1,4 +1,4 @@
-"""The demonstration: one correction loop through a real client, server and worker, with a script as the person."""
+"""The demonstration: corrections and memories through a real client, server and worker, a script as the person."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.panel import Panel
 
 from lyra_mcp.cli import demo_tables as tables
+from lyra_mcp.cli.demo_assistant import assist
 from lyra_mcp.cli.demo_evidence import BLOCKED_PATTERN, CLAIMS, TOPIC, UNRELATED_HYPOTHESIS, UNRELATED_PREMISE, Evidence
 from lyra_mcp.cli.demo_host import Host, start_server
 from lyra_mcp.cli.demo_retraining import TRIGGER_CORRECTIONS, retrain
@@ -22,7 +23,7 @@ CORRECTIONS_SHOWN = 6
 MEMORIES_SHOWN = 3
 WIDTH_MAX = 110
 #: Longer than any run on a slow machine should take.
-QUICK_TIMEOUT_S = 170.0
+QUICK_TIMEOUT_S = 240.0
 TIMEOUT_S = 1800.0
 
 #: (premise, hypothesis) → what the script knows of the pair.
@@ -39,7 +40,8 @@ class Demo(Script):
     async def run(self) -> None:
         started = time.monotonic()
         timeout_s = QUICK_TIMEOUT_S if self.is_quick else TIMEOUT_S
-        async with asyncio.timeout(timeout_s), start_server(LYRA_TRIGGER_CORRECTIONS=TRIGGER_CORRECTIONS) as host:
+        settings = {"LYRA_TRIGGER_CORRECTIONS": TRIGGER_CORRECTIONS, "LYRA_TOOLS": "full"}
+        async with asyncio.timeout(timeout_s), start_server(**settings) as host:
             await self.greet(host)
             claim_ids = await self.store(host)
             reviews = await self.review(host)
@@ -48,6 +50,7 @@ class Demo(Script):
             await self.block(host, claim_ids)
             await self.measure(host)
             await self.calibrate(host)
+            await assist(self, host)
             if not self.is_quick:
                 await retrain(self, host)
             self.step = "stop the server and its worker"

@@ -73,6 +73,33 @@ def memory(rows: Iterable[Answer]) -> Table:
     return table
 
 
+def recalled(rows: Iterable[Answer]) -> Table:
+    table = _table("Asked", "found first", "because")
+    for row in rows:
+        style = "green" if row["rank"] == 1 else "yellow"
+        table.add_row(row["question"], Text(short(row["first"]), style=style), row["why"])
+    for column in table.columns[1:]:
+        column.no_wrap = False
+    return table
+
+
+def prompts(rows: Iterable[tuple[str, list[Answer], int]]) -> Table:
+    """When it was asked for, the examples in it, and its length in tokens."""
+    table = _table("Examples in the prompt", "asked for", "tokens")
+    for when, examples, tokens in rows:
+        shown = "\n".join(f"{example['user']}\n→ {example['assistant']}" for example in examples)
+        table.add_row(shown or Text("none", style="dim"), when, str(tokens))
+    return table
+
+
+def preference(key: str, before: Answer, after: Answer) -> Table:
+    table = _table("Preference", "before", "now", "confidence", "evidence")
+    confidence = "-" if after["confidence"] is None else f"{after['confidence']:.2f}"
+    now = Text(f"{after['value']} ({after['source']})", style="green" if after["source"] == "learned" else "yellow")
+    table.add_row(key, f"{before['value']} ({before['source']})", now, confidence, str(after["evidence_count"]))
+    return table
+
+
 def metrics(columns: dict[str, Answer | None]) -> Table:
     """One column for each report, the 95 % interval in brackets."""
     known = {name: report for name, report in columns.items() if report is not None}

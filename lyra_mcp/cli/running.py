@@ -30,13 +30,12 @@ def run(operation: Callable[[Services], Awaitable[T]]) -> T:
         try:
             return await operation(services)
         finally:
-            await services.worker.close()
-            await services.database.close()
+            await services.close()
 
     # What a command has to say it says itself; warnings are for the log of a server.
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
     try:
-        return asyncio.run(within(_unlocked(read_settings())))
+        return asyncio.run(within(unlocked(read_settings())))
     except LyraError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
@@ -64,7 +63,7 @@ def ask_passphrase(prompt: str, *, twice: bool = False) -> str:
     return str(typer.prompt(prompt, hide_input=True, confirmation_prompt=twice))
 
 
-def _unlocked(settings: Settings) -> Settings:
+def unlocked(settings: Settings) -> Settings:
     """With the passphrase that the key needs, asked for where the environment does not have it."""
     if settings.passphrase or not sys.stdin.isatty():
         return settings

@@ -83,11 +83,16 @@ def _remembered(kept: dict[str, Any]) -> Remembered:
 
 async def _write(lyra: Services, tx: Transaction, memory: NewMemory, created_at: str) -> Remembered:
     redacted = await _find_private(lyra, tx, memory)
+    return replace(await write_memory(lyra, tx, memory, created_at), redacted=redacted)
+
+
+async def write_memory(lyra: Services, tx: Transaction, memory: NewMemory, created_at: str) -> Remembered:
+    """Inside a transaction of the caller's own, who may have several to write; `redacted` stays empty."""
     if isinstance(memory, NewFact):
         holding = await memories.fact(tx, memory.category, memory.key)
         if holding is not None and canonical(holding.value) == canonical(memory.value):
             same = (Similar(holding.memory_id, "same", 1.0),)
-            return Remembered(holding.memory_id, "fact", is_new=False, similar=same, redacted=redacted)
+            return Remembered(holding.memory_id, "fact", is_new=False, similar=same)
     whole = memory.text
     digest, text, pairs = text_digest(memory.kind, whole), searchable(whole), word_pairs(whole)
     hashes = sketch(pairs)
@@ -96,7 +101,7 @@ async def _write(lyra: Services, tx: Transaction, memory: NewMemory, created_at:
     seq = await memory_writes.insert_memory(tx, memory_id, memory, text=text, text_digest=digest, created_at=created_at)
     await memory_index.add_words(tx, seq, text)
     await similar_memories.insert_sketch(tx, seq, hashes)
-    remembered = Remembered(memory_id, memory.kind, similar=tuple(similar), redacted=redacted)
+    remembered = Remembered(memory_id, memory.kind, similar=tuple(similar))
     match memory:
         case NewConversation():
             await memory_writes.insert_conversation(tx, memory_id, memory)

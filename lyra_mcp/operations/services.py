@@ -59,7 +59,7 @@ class Services:
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
-    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, or a token's subject.
+    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, `python`, or a token's subject.
     actor: str = "mcp"
     last_conversations: LastConversations = field(default_factory=LastConversations)
     #: The user over HTTP, named like their folder; None: the local user, to whom the home belongs.
@@ -81,6 +81,11 @@ class Services:
             return not named.is_absolute() and parts[:2] == (TENANTS, self.tenant)
         # Some file systems do not tell upper case from lower case.
         return not parts or parts[0].casefold() != TENANTS
+
+    async def close(self) -> None:
+        await self.index.close()
+        await self.worker.close()
+        await self.database.close()
 
     def now(self) -> str:
         return as_text(self.clock())

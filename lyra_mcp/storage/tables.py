@@ -12,6 +12,8 @@ EXPORTED: dict[str, str] = {
     "preference_evidence": "personalization/{user}/preferences.json",
     "conversations": "personalization/{user}/interactions.json",
     "rating_events": "personalization/{user}/interactions.json",
+    "training_proposals": "personalization/{user}/interactions.json",
+    "proposed_conversations": "personalization/{user}/interactions.json",
     "intent_examples": "models/{user}/training_data.json",
     "nli_corrections": "models/{user}/training_data.json",
     "review_retractions": "models/{user}/training_data.json",

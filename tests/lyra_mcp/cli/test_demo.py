@@ -14,6 +14,7 @@ import pytest
 
 from lyra_mcp.cli.demo_corrections import JARGON, everyday_pairs, exam_pairs, teaching_pairs
 from lyra_mcp.cli.demo_evidence import BLOCKED_PATTERN, CLAIMS
+from lyra_mcp.cli.demo_memories import ANSWERED, RECOLLECTIONS
 from lyra_mcp.domain.domain_rules import Pattern, domain_of, parse_pattern
 from lyra_mcp.settings import Settings
 from schema.vocabulary import LABELS
@@ -51,7 +52,29 @@ def test_the_quick_demonstration_shows_what_a_correction_does_and_leaves_no_trac
     memory = summary["memory"]
     assert memory["answered_with_the_persons_label"] == memory["same_pairs"]
     assert memory["unrelated_pair_flagged"] is False
+    _check_assistant(summary["assistant"])
     assert "retraining" not in summary
+
+
+def _check_assistant(assistant):
+    """Found in other words, a rating that changes the prompt, a wish learned."""
+    recalled, rating, preference = assistant["recall"], assistant["rating"], assistant["preference"]
+    assert recalled["found_first"] == recalled["questions"] == 2
+    assert rating["examples_before"] == []
+    assert rating["examples_after"] == [rating["conversation_id"]]
+    assert ANSWERED in rating["prompt"]
+    assert (preference["before"]["source"], preference["after"]["source"]) == ("default", "learned")
+    assert preference["after"]["value"] == preference["wished"] == "brief"
+    assert "short" in preference["prefix"]
+
+
+def test_the_questions_share_no_word_of_content_with_what_they_should_find():
+    def words(text):
+        return set(re.findall(r"[a-z]{4,}", text.lower()))
+
+    asked = [one for one in RECOLLECTIONS if one.question is not None]
+    assert len(asked) == 2
+    assert [words(one.question) & words(one.description) for one in asked] == [set(), set()]
 
 
 def test_the_whole_demonstration_trains_activates_and_goes_back(tiny_model):
