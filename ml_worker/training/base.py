@@ -102,8 +102,9 @@ class SharedDropout(nn.Module):
 
 def share_dropout(encoder: nn.Module) -> None:
     for module in list(encoder.modules()):
-        if isinstance(getattr(module, "dropout", None), nn.Dropout):
-            module.dropout = SharedDropout(module.dropout.p)
+        dropout = getattr(module, "dropout", None)
+        if isinstance(dropout, nn.Dropout):
+            module.dropout = SharedDropout(dropout.p)
 
 
 def save_checkpoint(folder: Path, state: dict[str, object]) -> None:
