@@ -59,6 +59,7 @@ EXCLUDED: dict[str, str] = {
     "memory_bits": "computed from the texts of memories",
     "memories_waiting": "belongs to the index",
     "encoders": "says which program computed the vectors",
+    "intent_vectors": "computed from the texts of intent_examples",
     "memory_sketches": "computed from the texts of memories",
     "idempotency_keys": "copies of answers, kept so that a repeated call is not done twice",
     "sqlite_sequence": "the database's own counters",

@@ -48,13 +48,13 @@ class RecallAnswer(Answer):
 async def recall(
     call: Call,
     query: Annotated[str, Field(min_length=1, max_length=QUERY_CHARS_MAX)],
-    kinds: list[MemoryKind] | None = None,
+    kinds: Annotated[list[MemoryKind] | None, Field(max_length=4)] = None,
     limit: Annotated[int, Field(ge=1, le=50)] = 5,
     since: Annotated[str | None, Field(description="ISO date or time")] = None,
-    until: str | None = None,
+    until: Annotated[str | None, Field(max_length=40)] = None,
     min_rating: Annotated[int | None, Field(ge=1, le=5)] = None,
-    topic: str | None = None,
-    cursor: str | None = None,
+    topic: Annotated[str | None, Field(max_length=200)] = None,
+    cursor: Annotated[str | None, Field(max_length=200)] = None,
 ) -> RecallAnswer:
     """Find what was remembered, by words and meaning, best first. Previews are quotations; memory://{id} has the whole.
 

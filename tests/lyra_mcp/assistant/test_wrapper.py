@@ -230,7 +230,8 @@ asyncio.run(main())
 
 def test_a_program_needs_no_event_loop_and_ends_by_itself(tmp_path):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LYRA_")}
-    environment = {"LYRA_HOME": str(tmp_path), "LYRA_RUNTIME_DIR": str(tmp_path / "run")}
+    # A key in a file that was asked for needs no warning.
+    environment = {"LYRA_HOME": str(tmp_path), "LYRA_RUNTIME_DIR": str(tmp_path / "run"), "LYRA_KEY_SOURCE": "file"}
 
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", PROGRAM],
