@@ -3,14 +3,12 @@
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 
+from lyra_mcp.domain.prompting import BUDGET_TOKENS
 from lyra_mcp.operations.preferring import read_prefix
 from lyra_mcp.operations.prompt_building import build_prompt
 from lyra_mcp.operations.services import Services
 
 Call = Context[Services, object]
-
-#: Of the personal prompt, when a person starts it; an agent chooses with prompt_context.
-BUDGET_TOKENS = 3_000
 
 
 def register(server: MCPServer[Services]) -> None:

@@ -3,9 +3,12 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from lyra_mcp.cli import app
 from lyra_mcp.settings import Settings
@@ -49,7 +52,7 @@ def test_a_default_in_the_table_is_the_default(name):
     row = next(line for line in README.splitlines() if line.startswith(f"| `LYRA_{name.upper()}` |"))
     shown = row.split("|")[2].strip().strip("`")
     default = Settings.model_fields[name].default
-    assert shown == (f"{default:g}" if isinstance(default, float) else str(default))
+    assert shown == ("on" if default is True else f"{default:g}" if isinstance(default, float) else str(default))
 
 
 def test_every_make_target_exists():
@@ -62,6 +65,30 @@ def test_every_command_exists():
     commands = {command.callback.__name__ for command in app.registered_commands}
     commands |= {group.name for group in app.registered_groups}
     assert set(re.findall(r"lyra-mcp ([a-z]+)", README)) == commands
+
+
+def _leaves(command: Any, *above: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _leaves(below, *above, name)
+    if not hasattr(command, "commands"):
+        yield above, command
+
+
+COMMANDS = dict(_leaves(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+def test_every_command_is_in_the_row_of_its_group_and_takes_json(names):
+    rows = [line for line in _section("Commands").splitlines() if line.startswith(f"| `lyra-mcp {names[0]}` |")]
+    [row] = rows
+    assert all(re.search(rf"`{name}\b", row) for name in names[1:2])
+    takes_json = any("--json" in parameter.opts for parameter in COMMANDS[names].params)
+    assert takes_json != (names in {("serve",), ("assistant", "start")})
+
+
+def test_every_document_is_listed():
+    listed = set(re.findall(r"\(docs/([^)]+\.md)\)", _section("Documents")))
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.md")}
 
 
 def test_every_file_in_the_layout_exists():

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from lyra_mcp.assistant.background import Background
 from lyra_mcp.cli.assistant_chat import Chat
-from lyra_mcp.cli.configuration import read_settings
+from lyra_mcp.cli.configuration import read_settings, refusing
 from lyra_mcp.cli.running import AsJson, run, unlocked
-from lyra_mcp.errors import Invalid, LyraError
+from lyra_mcp.errors import Invalid
 from lyra_mcp.operations.assistant import MIN_RATING, THRESHOLD, AssistantStatus, read_assistant_status
 from lyra_mcp.operations.conversation_exports import Exported, ExportForm, export_conversations
 from lyra_mcp.operations.conversation_imports import ImportReport, import_conversations
@@ -49,14 +49,12 @@ def start(
     logging.getLogger("lyra_mcp").setLevel(logging.ERROR)
     settings = unlocked(read_settings())
     try:
-        endpoint = ChatEndpoint(base_url=base_url, model=model, key=_read_key(base_url, key_variable))
-        with Background(lambda settings: replace(build_services(settings), actor="cli")) as background:
-            Chat(background, settings, endpoint, with_context=context, limits=(threshold, min_rating)).run()
+        with refusing():
+            endpoint = ChatEndpoint(base_url=base_url, model=model, key=_read_key(base_url, key_variable))
+            with Background(lambda settings: replace(build_services(settings), actor="cli")) as background:
+                Chat(background, settings, endpoint, with_context=context, limits=(threshold, min_rating)).run()
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
-    except LyraError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
 
 
 def _read_key(base_url: str, variable: str | None) -> str | None:

@@ -1,8 +1,6 @@
 """`lyra-mcp intent import`: many labelled examples at once, from a file of JSON lines."""
 
-import asyncio
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
-from lyra_mcp.cli.configuration import read_settings
+from lyra_mcp.cli.configuration import refusing
+from lyra_mcp.cli.running import AsJson, run
 from lyra_mcp.domain.intents import UNKNOWN, NewExample
-from lyra_mcp.errors import Invalid, LyraError
+from lyra_mcp.errors import Invalid
 from lyra_mcp.operations.intents import add_examples
-from lyra_mcp.operations.services import build_services
+from lyra_mcp.operations.services import Services
 from schema.wire import IntentName, Text
 
 app = typer.Typer(help="Teach the intent classifier.", no_args_is_help=True)
@@ -25,8 +24,6 @@ app = typer.Typer(help="Teach the intent classifier.", no_args_is_help=True)
 LINES_AT_ONCE = 500
 #: Broken lines that are named.
 NAMED_MAX = 20
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 class Line(BaseModel):
@@ -59,11 +56,9 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Add the examples of a file; what is known already is not added twice. Exit code 1 where a line is broken."""
-    try:
-        outcome = asyncio.run(_import(file.name, _lines_of(file), quiet=as_json))
-    except LyraError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
+    with refusing():
+        lines = _lines_of(file)
+    outcome = run(lambda services: _import(services, file.name, lines, quiet=as_json))
     if as_json:
         print(json.dumps(asdict(outcome)))
     else:
@@ -85,21 +80,14 @@ def _lines_of(file: Path) -> list[bytes]:
         raise Invalid(f"{file} cannot be read ({error.strerror}); name a file of JSON lines") from error
 
 
-async def _import(name: str, lines: list[bytes], *, quiet: bool) -> Imported:
+async def _import(services: Services, name: str, lines: list[bytes], *, quiet: bool) -> Imported:
     broken: dict[int, str] = {}
     new = 0
-    services = build_services(read_settings())
-    try:
-        with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
-            for start in bar.track(range(0, len(lines), LINES_AT_ONCE), description=name):
-                numbered = enumerate(lines[start : start + LINES_AT_ONCE], start=start + 1)
-                examples = [
-                    example for number, line in numbered if (example := _read(line, number, broken)) is not None
-                ]
-                new += await add_examples(services, examples)
-    finally:
-        await services.worker.close()
-        await services.database.close()
+    with Progress(console=Console(stderr=True), transient=True, disable=quiet) as bar:
+        for start in bar.track(range(0, len(lines), LINES_AT_ONCE), description=name):
+            numbered = enumerate(lines[start : start + LINES_AT_ONCE], start=start + 1)
+            examples = [example for number, line in numbered if (example := _read(line, number, broken)) is not None]
+            new += await add_examples(services, examples)
     filled = sum(bool(line.strip()) for line in lines)
     return Imported(new, filled - new - len(broken), broken)
 

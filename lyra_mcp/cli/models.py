@@ -5,8 +5,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,10 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
 
-from lyra_mcp.cli.configuration import read_settings, write_setting
+from lyra_mcp.cli.configuration import read_settings, refusing, write_setting
 from lyra_mcp.cli.model_facts import BUILTIN, CONFIG, check_pulled, kind_of, read_builtin_facts, read_facts, read_json
 from lyra_mcp.cli.model_list import Row, find_model, is_model, list_models
-from lyra_mcp.errors import Invalid, LyraError, NotFound, Unavailable
+from lyra_mcp.cli.running import AsJson
+from lyra_mcp.errors import Invalid, NotFound, Unavailable
 from lyra_mcp.worker_client.spawn import Command, check_installed
 from schema.pulled_models import NAME_PATTERN, PULL_LINE, PullDone, PullFailed, PullProgress
 
@@ -29,23 +28,12 @@ app = typer.Typer(help="List, inspect, fetch and choose NLI models.", no_args_is
 PULLER = Command((sys.executable, "-P", "-m", "ml_worker.pull"), requires=("huggingface_hub", "safetensors"))
 WIDTH_MIN = 130
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-
-
-@contextmanager
-def _errors_in_words() -> Iterator[None]:
-    try:
-        yield
-    except LyraError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
-
 
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Say which models there are, how good they are and who says so, and which is in use."""
     settings = read_settings()
-    with _errors_in_words():
+    with refusing():
         rows = list_models(settings.models_root, settings.nli_model)
     if as_json:
         print(json.dumps({"models": [asdict(row) for row in rows]}))
@@ -76,7 +64,7 @@ def inspect(
 ) -> None:
     """Say what a model is, from its configuration and the headers of its weights; it is not loaded."""
     settings = read_settings()
-    with _errors_in_words():
+    with refusing():
         facts = _facts(name, settings.models_root)
     if as_json:
         print(json.dumps(facts))
@@ -109,7 +97,7 @@ def pull(
 ) -> None:
     """Download a model from the hub, check every byte, and keep it under LYRA_HOME; run again after a break."""
     settings = read_settings()
-    with _errors_in_words():
+    with refusing():
         if not re.fullmatch(NAME_PATTERN, name):
             raise Invalid(f"{name!r} is no name of a model on the hub; write owner/model")
         check_installed(PULLER)
@@ -165,7 +153,7 @@ def use(
 ) -> None:
     """Choose the model that judges from the next start of the server on; `builtin` goes back."""
     settings = read_settings()
-    with _errors_in_words():
+    with refusing():
         chosen = _choose(name, settings.models_root)
         write_setting(settings.home, "nli_model", None if chosen == BUILTIN else chosen)
     now = read_settings().nli_model

@@ -11,8 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import SecretStr
 
-from lyra_mcp.cli.configuration import read_settings
-from lyra_mcp.errors import LyraError
+from lyra_mcp.cli.configuration import read_settings, refusing
 from lyra_mcp.operations.services import Services, build_services, key_store
 from lyra_mcp.settings import Settings
 
@@ -34,11 +33,8 @@ def run(operation: Callable[[Services], Awaitable[T]]) -> T:
 
     # What a command has to say it says itself; warnings are for the log of a server.
     logging.basicConfig(stream=sys.stderr, level=logging.ERROR)
-    try:
+    with refusing():
         return asyncio.run(within(unlocked(read_settings())))
-    except LyraError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
 
 
 def show(value: Any, text: str, *, as_json: bool) -> None:

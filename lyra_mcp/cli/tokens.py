@@ -8,13 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from lyra_mcp.cli.configuration import read_settings, refusing
+from lyra_mcp.cli.running import AsJson
 from lyra_mcp.domain.roles import ROLES, Role
 from lyra_mcp.operations.tokens import add_token, list_tokens, revoke_token
 from lyra_mcp.storage.tokens import FILE, Token
 
 app = typer.Typer(help="Tokens for `serve --http`.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command()

@@ -12,6 +12,8 @@ from schema.vocabulary import MemoryKind
 Item = TypeVar("Item")
 Section = Literal["prefix", "examples", "memories"]
 SECTIONS: tuple[Section, ...] = ("prefix", "examples", "memories")
+#: Of a prompt for which nobody named a budget.
+BUDGET_TOKENS = 3_000
 
 #: Share of what the prefix leaves that memories may take before the examples; they take what the examples leave, too.
 MEMORY_SHARE = 0.4

@@ -93,6 +93,8 @@ class Report:
 def evaluate(samples: Sequence[Sample], *, chance: random.Random, resamples: int = RESAMPLES) -> Report:
     """Compute every metric with a 95 % interval; the report says how many resamples the work budget allowed.
 
+    A single sample has no intervals: drawn again it is always itself, and a width of zero would look like certainty.
+
     Raises TooFewReviews without a sample.
     """
     if not samples:
@@ -104,7 +106,7 @@ def evaluate(samples: Sequence[Sample], *, chance: random.Random, resamples: int
     intervals = {
         name: interval(defined)
         for name, value, column in zip(_NAMES, point, columns, strict=True)
-        if value is not None and (defined := [drawn for drawn in column if drawn is not None])
+        if len(samples) > 1 and value is not None and (defined := [drawn for drawn in column if drawn is not None])
     }
     return table.report(dict(zip(_NAMES, point, strict=True)), intervals, resamples)
 

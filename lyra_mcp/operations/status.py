@@ -5,7 +5,7 @@ from typing import Literal
 
 from lyra_mcp.errors import LyraError
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import claims, corrections, edges
+from lyra_mcp.storage import claims, corrections, edges, memory_index
 from lyra_mcp.storage.database import schema_version
 from lyra_mcp.worker_client import WorkerStatus
 
@@ -21,6 +21,9 @@ class DatabaseStatus:
     reviews: int | None = None
     corrections: int | None = None
     unreviewed: int | None = None
+    #: What recall finds, and how much of it still waits for its vectors.
+    memories: int | None = None
+    memories_waiting: int | None = None
     #: Where the master key lies; a file protects a copied database, and not against who reads all files.
     key_source: str | None = None
 
@@ -57,4 +60,6 @@ async def _read_database(services: Services) -> DatabaseStatus:
             corrections=corrections_total,
             key_source=services.database.keys.source(),
             unreviewed=await edges.count_unreviewed(tx, claim_id=None),
+            memories=await memory_index.count_findable(tx),
+            memories_waiting=await memory_index.count_waiting(tx),
         )

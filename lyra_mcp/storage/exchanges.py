@@ -38,10 +38,3 @@ async def find_by_digest(tx: Transaction, text_digest: str) -> Iterator[Exchange
     """Those whose text is the same but for case and white space."""
     cursor = await tx.execute(f"{_SELECT} WHERE m.text_digest = ?", (text_digest,))
     return map(_exchange, await cursor.fetchall())
-
-
-async def count_exchanges(tx: Transaction) -> int:
-    cursor = await tx.execute("SELECT count(*) FROM conversations")
-    row = await cursor.fetchone()
-    assert row is not None, "an aggregate always has a row"
-    return int(row[0])

@@ -16,7 +16,7 @@ Profile = Literal["core", "full"]
 
 def find_tools(profile: Profile) -> list[Tool]:
     """The tools a profile lists, in the order of their names."""
-    names = sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+    names = tool_names(profile)
     modules = [import_module(f"{__name__}.{name}") for name in names]
     return [
         _strict(
@@ -25,8 +25,12 @@ def find_tools(profile: Profile) -> list[Tool]:
             )
         )
         for name, module in zip(names, modules, strict=True)
-        if module.PROFILE == "core" or profile == "full"
     ]
+
+
+def tool_names(profile: Profile) -> list[str]:
+    names = sorted(module.name for module in iter_modules(__path__) if not module.name.startswith("_"))
+    return [name for name in names if profile == "full" or import_module(f"{__name__}.{name}").PROFILE == "core"]
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -64,7 +68,7 @@ def _without_titles(schema: Any) -> Any:
 
 
 def _outline(schema: dict[str, Any]) -> dict[str, Any]:
-    """The top level of a result's schema. Agents never see it; the whole stands in docs/tools.md."""
+    """The top level of a result's schema. Agents never see it; the whole stands in the tool's file."""
     properties = {name: _kind(part, schema.get("$defs", {})) for name, part in schema["properties"].items()}
     return {"type": "object", "properties": properties, "required": schema.get("required", [])}
 

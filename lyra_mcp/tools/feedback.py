@@ -124,14 +124,16 @@ def _check(action: ActionName, arguments: dict[str, Any]) -> None:
     missing = [names for names in REQUIRED[action] if not any(name in arguments for name in names.split("|"))]
     if missing:
         needed = " and ".join(name.replace("|", " or ") for name in missing)
-        raise Invalid(f"{action} needs {needed}; {_where_from(action)}")
+        raise Invalid(f"{action} needs {needed}; {_where_from(missing)}")
     stray = sorted(set(arguments) - ALLOWED[action])
     if stray:
         raise Invalid(f"{action} takes no {' and no '.join(stray)}; leave it out or choose another action")
 
 
-def _where_from(action: ActionName) -> str:
-    return "ask the person" if action == "rate" else "get_claims(claim_id=...) and review_queue() show the ids"
+def _where_from(missing: list[str]) -> str:
+    if any("_id" in names for names in missing):
+        return "get_claims(claim_id=...) and review_queue() show the ids"
+    return "ask the person"
 
 
 def _action(

@@ -87,6 +87,8 @@ async def _act(lyra: Services, action: ActionName, key: str | None, value: str |
 def _next_step(action: ActionName, changed: dict[str, Preference]) -> str:
     if action == "reset" and not changed:
         return "The person had said nothing, so nothing was reset; name a key to set aside what was learned of it."
+    if action == "undo":
+        return "prompt_context(task=...) follows this from its next call on."
     if action != "get":
         return "prompt_context(task=...) follows this from its next call on; preferences(action='undo') takes it back."
     if all(one.source == "default" for one in changed.values()):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lyra_mcp.domain import prompting
 from lyra_mcp.domain.memories import preview
-from lyra_mcp.domain.prompting import Example, Note, Section
+from lyra_mcp.domain.prompting import BUDGET_TOKENS, Example, Note, Section
 from lyra_mcp.operations.prompt_building import Built, build_prompt
 from lyra_mcp.tools._shared import Answer, Call, Result, services
 from schema.vocabulary import MemoryKind
@@ -16,8 +16,6 @@ from schema.wire import Text
 TITLE = "Prompt for a task"
 PROFILE = "core"
 ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-
-BUDGET_TOKENS = 3_000
 
 
 class ExampleShown(Result):

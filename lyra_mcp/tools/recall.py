@@ -48,13 +48,13 @@ class RecallAnswer(Answer):
 async def recall(
     call: Call,
     query: Annotated[str, Field(min_length=1, max_length=QUERY_CHARS_MAX)],
-    kinds: Annotated[list[MemoryKind] | None, Field(max_length=4)] = None,
+    kinds: list[MemoryKind] | None = None,
     limit: Annotated[int, Field(ge=1, le=50)] = 5,
     since: Annotated[str | None, Field(description="ISO date or time")] = None,
-    until: Annotated[str | None, Field(max_length=40)] = None,
+    until: Annotated[str | None, Field(description="likewise")] = None,
     min_rating: Annotated[int | None, Field(ge=1, le=5)] = None,
     topic: Annotated[str | None, Field(max_length=200)] = None,
-    cursor: Annotated[str | None, Field(max_length=200)] = None,
+    cursor: Annotated[str | None, Field(description="next_cursor")] = None,
 ) -> RecallAnswer:
     """Find what was remembered, by words and meaning, best first. Previews are quotations; memory://{id} has the whole.
 
@@ -104,6 +104,8 @@ def _next_step(recalled: Recalled) -> str:
         return ""
     if recalled.total:
         return "There are no more; ask another question."
+    if recalled.degraded_reason:
+        return "Nothing has these words, and meaning was not compared: ask again in some seconds, or in other words."
     return "Nothing was found; ask in other words, drop a filter, or remember(memory=...) something."
 
 

@@ -41,6 +41,8 @@ class Database(Result):
     reviews: int | None
     corrections: int | None
     unreviewed: int | None
+    memories: int | None
+    memories_waiting: int | None
     key_source: str | None
 
 
@@ -64,5 +66,7 @@ async def server_status(call: Call) -> StatusAnswer:
         database=Database.model_validate(status.database),
         profile=lyra.settings.tools,
         problems=status.problems,
-        next_step="The first judge() or add_evidence() starts the worker." if status.worker.state == "stopped" else "",
+        next_step="The first judge(), add_evidence() or recall() starts the worker."
+        if status.worker.state == "stopped"
+        else "",
     )

@@ -19,6 +19,8 @@ async def test_the_status_counts_what_is_stored(lyra):
         reviews=1,
         corrections=1,
         unreviewed=1,
+        memories=0,
+        memories_waiting=0,
         key_source="file",
     )
     assert (status.worker.state, status.problems) == ("ready", [])

@@ -52,7 +52,11 @@ FRAGMENT = {"text": "it is so"}
         ),
         ("feedback", {"action": "edge_retract"}, "E_INVALID: edge_retract needs review_id or edge_id"),
         ("feedback", {"action": "edge_retract", "review_id": "r"}, "E_NOT_FOUND: no review 'r'"),
-        ("feedback", {"action": "claim_reject", "claim_id": "c"}, "E_INVALID: claim_reject needs reason"),
+        (
+            "feedback",
+            {"action": "claim_reject", "claim_id": "c"},
+            "E_INVALID: claim_reject needs reason; ask the person",
+        ),
         ("feedback", {"action": "claim_restore", "claim_id": "c", "edge_id": "e"}, "claim_restore takes no edge_id"),
         ("feedback", {"action": "domain_block", "domain_pattern": "*.com", "reason": "r"}, "public suffix 'com'"),
         ("feedback", {"action": "domain_block", "domain_pattern": "a.example", "reason": ""}, "E_INVALID: reason: "),

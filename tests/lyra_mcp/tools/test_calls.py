@@ -218,7 +218,7 @@ async def test_the_status_says_what_works(connect, worker):
         worker.problem = WorkerGone("it died")
         status = await agent.call("server_status")
         assert (status["worker"]["state"], status["problems"]) == ("stopped", ["worker: E_WORKER: it died"])
-        assert status["next_step"] == "The first judge() or add_evidence() starts the worker."
+        assert status["next_step"] == "The first judge(), add_evidence() or recall() starts the worker."
 
 
 async def test_an_unavailable_worker_is_an_error_with_its_own_words(connect, worker):

@@ -41,6 +41,7 @@ async def test_a_preference_is_set_shown_reset_and_brought_back(connect):
         "evidence_count": 0,
     }
     assert "undo" in said["next_step"]
+    assert "undo" not in undone["next_step"], "an undo is not undone"
 
 
 @pytest.mark.parametrize(

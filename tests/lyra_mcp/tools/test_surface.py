@@ -81,7 +81,8 @@ def test_every_parameter_is_described_or_bounded(tool):
 
 
 def _is_bounded(parameter, definitions):
-    options = [parameter, *parameter.get("anyOf", []), *[parameter.get("items", {})]]
+    options = [parameter, *parameter.get("anyOf", [])]
+    options += [option["items"] for option in options if "items" in option]
     options += [definitions[option["$ref"].rpartition("/")[2]] for option in options if "$ref" in option]
     return any(BOUNDS & set(option) or option.get("type") == "boolean" for option in options)
 
@@ -103,10 +104,31 @@ async def test_a_dotted_name_means_the_action_and_is_not_listed(connect):
         ("feedback.edge_correct", {"action": "edge_retract", "edge_id": "e"}, "leave out action"),
         ("feedback.nonsense", {}, "action: "),
         ("judge.all", {"pairs": [{"premise": "a", "hypothesis": "b"}]}, "action: "),
-        ("nonsense.action", {}, "nonsense"),
-        ("nonsense", {}, "nonsense"),
+        ("nonsense.action", {}, "E_NOT_FOUND: no tool 'nonsense'; tools/list"),
+        ("nonsense", {}, "E_NOT_FOUND: no tool 'nonsense'; tools/list"),
     ],
 )
 async def test_a_name_that_means_nothing_is_refused(connect, name, arguments, said):
     async with connect() as agent:
         assert said in await agent.refused(name, **arguments)
+
+
+async def test_a_tool_of_the_other_profile_is_refused_with_the_setting_that_lists_it(connect, settings):
+    assert settings.tools == "core"
+    async with connect() as agent:
+        assert "LYRA_TOOLS=full" in await agent.refused("preferences", action="get")
+
+
+async def test_the_text_of_an_answer_is_its_structure_without_blanks_to_pay_for(connect):
+    async with connect() as agent:
+        answer = await agent.client.call_tool("server_status", {})
+
+    [block] = answer.content
+    assert json.loads(block.text) == answer.structured_content
+    assert "\n" not in block.text
+
+
+async def test_the_instructions_name_only_tools_there_are(connect):
+    async with connect() as agent:
+        instructions = agent.client.instructions
+    assert set(re.findall(r"([a-z_]+)\(", instructions)) <= set(TOOLS)
