@@ -18,7 +18,7 @@ from schema.wire import EmbedReply
 
 TEXTS_PER_BATCH = 32
 #: Texts of so few characters together, such as a question, are computed by one thread: measured in docs/experiments.md.
-SHORT_CHARS_MAX = 1_000
+SHORT_CHARS_MAX = 8_000
 
 
 class Embedder:

@@ -140,8 +140,8 @@ class Indexer:
         """Return when a run of writes has ended, or has gone on for `QUIET_S_MAX`."""
         clock = asyncio.get_running_loop().time
         latest = clock() + QUIET_S_MAX
-        with contextlib.suppress(TimeoutError):
-            while (until := min(self._quiet_at, latest)) > clock() and not self._is_hurried.is_set():
+        while (until := min(self._quiet_at, latest)) > clock() and not self._is_hurried.is_set():
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(until):
                     await self._is_hurried.wait()
 
