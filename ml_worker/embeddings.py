@@ -1,6 +1,7 @@
 """Embed texts with a sentence-transformers model, loaded when the first text comes."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from ml_worker.base_models import BUILTIN
+from ml_worker.device import one_thread
 from ml_worker.encoder import TamperedFile, encoder_folder
 from ml_worker.errors import Failed, OutOfMemory
 from ml_worker.fingerprints import fingerprint
@@ -15,6 +17,8 @@ from ml_worker.nli import encode_vector
 from schema.wire import EmbedReply
 
 TEXTS_PER_BATCH = 32
+#: Texts of so few characters together, such as a question, are computed by one thread: measured in docs/experiments.md.
+SHORT_CHARS_MAX = 8_000
 
 
 class Embedder:
@@ -25,14 +29,16 @@ class Embedder:
 
     def embed(self, texts: Sequence[str]) -> EmbedReply:
         """Vectors (N, D) float32 of unit length."""
+        is_short = sum(map(len, texts)) <= SHORT_CHARS_MAX
         try:
-            vectors = self._model.encode(
-                list(texts),
-                batch_size=TEXTS_PER_BATCH,
-                convert_to_tensor=True,
-                normalize_embeddings=True,
-                show_progress_bar=False,
-            )
+            with one_thread() if is_short else nullcontext():
+                vectors = self._model.encode(
+                    list(texts),
+                    batch_size=TEXTS_PER_BATCH,
+                    convert_to_tensor=True,
+                    normalize_embeddings=True,
+                    show_progress_bar=False,
+                )
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise OutOfMemory(f"{len(texts)} texts do not fit into the memory of {self._device}; send fewer") from error

@@ -40,7 +40,7 @@ async def forget(lyra: Services, memory_ids: Sequence[str], *, reason: str | Non
     if gone:
         await lyra.database.scrub()
     if restored:
-        lyra.index.wake()
+        lyra.index.note_write()
     return Forgotten(
         forgotten=tuple(gone),
         not_found=tuple(one for one in dict.fromkeys(memory_ids) if one not in gone),

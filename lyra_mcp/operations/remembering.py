@@ -57,7 +57,7 @@ async def remember(
     async with lyra.database.transaction() as tx:
         await consent.require(tx, "store")
         remembered = await _once(lyra, tx, memory, idempotency_key, created_at or lyra.now())
-    lyra.index.wake()
+    lyra.index.note_write()
     if connection is not None and memory.kind == "conversation":
         lyra.last_conversations.note(connection, remembered.id)
     return remembered

@@ -22,6 +22,7 @@ class Waiting:
     """A memory that waits for its vectors."""
 
     seq: int
+    memory_id: str
     text: str
 
 
@@ -92,10 +93,16 @@ async def serve(tx: Transaction, *, fingerprint: str, model: str, dimension: int
 async def list_waiting(tx: Transaction, *, limit: int) -> list[Waiting]:
     """Newest first: what was just said is asked for first."""
     cursor = await tx.execute(
-        "SELECT seq, text FROM memories_waiting JOIN memories ON seq = memory_seq ORDER BY memory_seq DESC LIMIT ?",
+        "SELECT seq, memory_id, text FROM memories_waiting JOIN memories ON seq = memory_seq"
+        " ORDER BY memory_seq DESC LIMIT ?",
         (limit,),
     )
-    return [Waiting(row["seq"], row["text"]) for row in await cursor.fetchall()]
+    return [Waiting(row["seq"], row["memory_id"], row["text"]) for row in await cursor.fetchall()]
+
+
+async def stop_waiting(tx: Transaction, seq: int) -> None:
+    """Of a memory that the serving encoder cannot read; one that serves later is asked for it anew."""
+    await tx.execute("DELETE FROM memories_waiting WHERE memory_seq = ?", (seq,))
 
 
 async def insert_vectors(tx: Transaction, encoder: Encoder, vectors: Sequence[PartVector]) -> None:

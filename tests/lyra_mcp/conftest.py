@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lyra_mcp.errors import LyraError, NotFound, WorkerGone
+from lyra_mcp.errors import Invalid, LyraError, NotFound, WorkerGone
 from lyra_mcp.operations.indexing import Indexer
 from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
@@ -45,6 +45,8 @@ class KeywordWorker:
         self.fingerprint = "first"
         self.temperature = 1.0
         self.problem: LyraError | None = None
+        #: A text in which this word stands is refused, as one that cannot be embedded.
+        self.unreadable: str | None = None
         #: Adapters that cannot be loaded, and why; the others can.
         self.refused: dict[str, str] = {}
         self.loaded: str | None = None
@@ -73,6 +75,8 @@ class KeywordWorker:
     async def embed(self, texts: Sequence[str]) -> wire.EmbedReply:
         """Texts that share most of their words have similar vectors."""
         self._fail()
+        if any(not text.strip() or (self.unreadable and self.unreadable in text) for text in texts):
+            raise Invalid("a text cannot be read; change the request")
         self.embedded.append(list(texts))
         return wire.EmbedReply(
             vectors=[self._vector(text) for text in texts],
