@@ -29,8 +29,9 @@ def pairs(numbers):
     return [{"premise": text(number), "hypothesis": "a claim."} for number in numbers]
 
 
-#: Of the same rule, and never corrected.
-UNSEEN = pairs(range(500, 520))
+#: Numbers of the corrected cases; those of the same rule that are never corrected lie between them.
+CORRECTED = range(100, 100 + 13 * CORRECTIONS, 13)
+UNSEEN = pairs(range(365, 365 + 13 * 20, 13))
 
 
 def answers(server):
@@ -45,7 +46,7 @@ def share(said, label):
 
 def correct_by_one_rule(server):
     """Whatever the model said of such pairs most often was wrong; returns what people say instead."""
-    added = server.answer("add_evidence", claim="a claim.", fragments=[{"text": text(n)} for n in range(CORRECTIONS)])
+    added = server.answer("add_evidence", claim="a claim.", fragments=[{"text": text(n)} for n in CORRECTED])
     said = [edge["label"] for edge in added["edges"]]
     label = min(LABELS, key=said.count)
     for edge in added["edges"]:
