@@ -52,15 +52,21 @@ async def apply(services: Services) -> dict[str, int]:
 
 
 async def keep_applying(services: Services) -> None:
-    """For as long as a server runs. A home without a database has nothing that could be too old."""
+    """For as long as a server runs."""
     await anyio.sleep(FIRST_S)
     while True:
-        if services.database.path.exists():
-            try:
-                await apply(services)
-            except LyraError as error:
-                log.warning("retention could not be applied and is tried again tomorrow: %s", error)
+        await apply_if_any(services)
         await anyio.sleep(EVERY_S)
+
+
+async def apply_if_any(services: Services) -> None:
+    """A home without a database has nothing that could be too old; what goes wrong is logged."""
+    if not services.database.path.exists():
+        return
+    try:
+        await apply(services)
+    except LyraError as error:
+        log.warning("retention could not be applied and is tried again tomorrow: %s", error)
 
 
 async def _forget_older(services: Services, kind: MemoryKind, *, days: int) -> int:
