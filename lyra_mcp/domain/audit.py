@@ -33,7 +33,6 @@ Event = Literal[
     "token_added",
     "token_revoked",
     "role_denied",
-    "files_sealed",
 ]
 
 #: Numbers, ids, and lists of them.

@@ -183,12 +183,12 @@ async def _plant(alice, machine):
 async def _plant_personal(alice):
     """Wishes, intents, a yes, an export; and each of them is there."""
     await alice.call("preferences", action="set", key="tone", value="formal")
-    await alice.call("preferences", action="set", key="expertise.zanzibar", value="expert")
+    await alice.call("preferences", action="set", key="expertise_level.zanzibar", value="expert")
     for text in ("zanzibar 11", "zanzibar 12"):
         await alice.call("intent", action="add_example", text=text, intent="zanzibar 13")
     await alice.call("privacy", action="consent", purpose="send", provider="zanzibar", granted=True, reason="zanzibar 14")
     await alice.call("privacy", action="export", path="zanzibar.zip")
-    assert "zanzibar 1" in await alice.text("prompt_context", query="codeword zanzibar")
+    assert "zanzibar 1" in await alice.text("prompt_context", task="codeword zanzibar")
 
 
 def _one_of_each(handles):
