@@ -54,7 +54,7 @@ class Indexer:
     async def forget(self) -> None:
         """The database was replaced: nothing that is still being embedded may reach the new one."""
         await self.close()
-        self._is_wanted, self.encoder, self.problem = False, None, ""
+        self._is_wanted, self._encoder, self.problem = False, None, ""
 
     async def idle(self) -> None:
         """Return when nothing waits that can be embedded."""
