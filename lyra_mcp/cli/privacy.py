@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from lyra_mcp.cli import retention
+from lyra_mcp.cli import patterns, retention
 from lyra_mcp.cli.running import AsJson, Yes, agree, ask_passphrase, run, show
 from lyra_mcp.domain.consents import ConsentEvent
 from lyra_mcp.errors import LyraError
@@ -17,6 +17,7 @@ from lyra_mcp.storage.exports import open_sealed
 from schema.vocabulary import Purpose
 
 app = typer.Typer(help="See, export and erase what is stored; consent, retention, audit.", no_args_is_help=True)
+app.add_typer(patterns.app, name="pattern")
 app.add_typer(retention.app, name="retention")
 
 Text = Annotated[str, typer.Argument(help="The text; - reads it from standard input.")]

@@ -2,15 +2,14 @@
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from lyra_mcp.cli.configuration import read_settings, refusing
-from lyra_mcp.cli.running import AsJson
+from lyra_mcp.cli.running import AsJson, run
 from lyra_mcp.domain.roles import ROLES, Role
-from lyra_mcp.operations.tokens import add_token, list_tokens, revoke_token
+from lyra_mcp.operations.tokens import give_out, list_tokens, take_back
 from lyra_mcp.storage.tokens import FILE, Token
 
 app = typer.Typer(help="Tokens for `serve --http`.", no_args_is_help=True)
@@ -24,8 +23,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Make a token and show it once; only its digest is kept."""
-    with refusing():
-        token, secret = add_token(read_settings(), user=user, role=role, days=days, now=datetime.now(UTC))
+    token, secret = run(lambda services: give_out(services, user=user, role=role, days=days))
     if as_json:
         print(json.dumps({**_facts(token), "token": secret}))
         return
@@ -51,8 +49,7 @@ def list_all(as_json: AsJson = False) -> None:
 @app.command()
 def revoke(token_id: str, as_json: AsJson = False) -> None:
     """Refuse a token from now on, also in a server that runs."""
-    with refusing():
-        token = revoke_token(read_settings(), token_id)
+    token = run(lambda services: take_back(services, token_id))
     print(json.dumps({"revoked": _facts(token)}) if as_json else f"revoked {token.token_id} of {token.user}")
 
 

@@ -30,6 +30,9 @@ Event = Literal[
     "adapters_pruned",
     "calibration_fitted",
     "calibration_rolled_back",
+    "token_added",
+    "token_revoked",
+    "role_denied",
 ]
 
 #: Numbers, ids, and lists of them.

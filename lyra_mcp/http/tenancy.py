@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.types import CallToolResult, TextContent
 
 from lyra_mcp.domain.identities import Identity
-from lyra_mcp.domain.roles import NEEDED, least_role, may, needed_role
+from lyra_mcp.domain.roles import NEEDED, Role, least_role, may, needed_role
 from lyra_mcp.errors import Forbidden
 from lyra_mcp.http.access_log import record_of
+from lyra_mcp.operations.denials import Denials
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.tenants import Tenants
 from lyra_mcp.tools import split_name
@@ -21,13 +22,16 @@ SCOPE_KEY = "lyra_mcp.identity"
 
 def tenancy(tenants: Tenants) -> ServerMiddleware[Services]:
     """The SDK's middleware: it hands on the user's services in place of the server's, so that no tool can choose."""
+    denials = Denials()
 
     async def middleware(ctx: ServerRequestContext[Services, Any], call_next: CallNext) -> HandlerResult:
         identity = _identity(ctx)
-        if ctx.method == "tools/call" and (refusal := _refuse(ctx, identity)) is not None:
-            return refusal
-        async with tenants.held(ctx.lifespan_context, identity.user) as services:
-            result = await call_next(replace(ctx, lifespan_context=services))
+        local = ctx.lifespan_context
+        if ctx.method == "tools/call" and (denied := _denied(ctx, identity)) is not None:
+            await denials.record(local, identity, *denied)
+            return _refusal(identity, denied.needed)
+        async with tenants.held(local, identity.user) as services:
+            result = await call_next(replace(ctx, lifespan_context=replace(services, actor=identity.user)))
         return _listed(result, identity) if ctx.method == "tools/list" else result
 
     return middleware
@@ -40,7 +44,14 @@ def _identity(ctx: ServerRequestContext[Services, Any]) -> Identity:
     return identity
 
 
-def _refuse(ctx: ServerRequestContext[Services, Any], identity: Identity) -> CallToolResult | None:
+class _Denied(NamedTuple):
+    tool: str
+    action: object
+    needed: Role
+
+
+def _denied(ctx: ServerRequestContext[Services, Any], identity: Identity) -> _Denied | None:
+    """What the call asks for and its role does not allow."""
     params = ctx.params or {}
     name, arguments = params.get("name"), params.get("arguments")
     if not isinstance(name, str):
@@ -52,8 +63,10 @@ def _refuse(ctx: ServerRequestContext[Services, Any], identity: Identity) -> Cal
     if record is not None and tool in NEEDED:
         record.tool = tool
     needed = needed_role(tool, asked)
-    if may(identity.role, needed):
-        return None
+    return None if may(identity.role, needed) else _Denied(tool, asked, needed)
+
+
+def _refusal(identity: Identity, needed: Role) -> CallToolResult:
     error = Forbidden(
         f"this needs the role {needed}, and the token has {identity.role}; ask the server's owner for another token"
     )

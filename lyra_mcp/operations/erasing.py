@@ -82,10 +82,12 @@ async def _read(services: Services, tx: Transaction) -> Erased:
 
 
 async def _places(services: Services, tx: Transaction) -> list[str]:
-    """Folders of the home that hold this user's data, relative to it."""
+    """Folders of the home that hold this user's data, relative to it; over HTTP nothing that others share."""
     places = [f"exports/{services.settings.user}"]
     for job in await jobs.list_jobs(tx, limit=JOBS_MAX):
         places += [f"jobs/{job.job_id}", f"jobs/.{job.job_id}.partial"]
+    if services.tenant:
+        return [*places, f"adapters/{services.adapters_place}".rstrip("/")]
     for version in await model_versions.list_versions(tx, "nli_lora"):
         folder, _, name = version.adapter_path.rpartition("/")
         inside = f"adapters/{folder}/" if folder else "adapters/"
@@ -140,7 +142,9 @@ async def _unload(services: Services) -> None:
     """Nobody is to be answered by a model that learned from what is erased."""
     services.by_hand.adapter = None
     try:
-        await services.worker.unload_adapter()
+        loaded = (await services.worker.adapter_status()).adapter_path
+        if loaded and services.owns_adapter(loaded):
+            await services.worker.unload_adapter()
     except Unavailable:
         return  # no worker runs, so none holds it
 

@@ -8,7 +8,7 @@ import anyio
 
 from lyra_mcp.errors import Conflict
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import audit_log, exports, model_versions, tables
+from lyra_mcp.storage import audit_log, exports, model_versions, sealed_jobs, tables
 from lyra_mcp.storage.database import Transaction, translate
 from lyra_mcp.version import VERSION
 
@@ -39,9 +39,10 @@ async def export(services: Services, *, name: str | None, encrypt: bool = False)
     stamp = services.clock().strftime("%Y%m%d-%H%M%S")
     default = f"lyra-{settings.user}-{stamp}.zip{'.sealed' if encrypt else ''}"
     path = exports.place_of(settings.exports_root, name or default)
+    keys = await services.database.unlocked()
     async with services.database.transaction() as tx:
         counts = await tables.count_rows(tx)
-        contents = await _read(services, tx, counts)
+        contents = await _read(services, tx, counts, keys.files)
     try:
         size = await anyio.to_thread.run_sync(lambda: exports.write_export(path, contents, passphrase=passphrase))
     except OSError as error:
@@ -52,7 +53,7 @@ async def export(services: Services, *, name: str | None, encrypt: bool = False)
     return Exported(path, size, encrypt, counts, _excluded())
 
 
-async def _read(services: Services, tx: Transaction, counts: dict[str, int]) -> exports.Contents:
+async def _read(services: Services, tx: Transaction, counts: dict[str, int], key: bytes) -> exports.Contents:
     user, settings = services.settings.user, services.settings
     documents: dict[str, Any] = {
         "export.json": {
@@ -66,15 +67,25 @@ async def _read(services: Services, tx: Transaction, counts: dict[str, int]) -> 
     for table, place in tables.EXPORTED.items():
         document = documents.setdefault(place.format(user=user), {})
         document[table] = await tables.dump_table(tx, table)
-    files: dict[str, Path] = {}
+    files: dict[str, Path | bytes] = {}
     for version in await model_versions.list_versions(tx, "nli_lora"):
         folder = settings.adapters_root / version.adapter_path
         files |= exports.files_below(folder, f"model_repo/{version.job_id}")
     for job in documents["model_repo/jobs.json"]["jobs"]:
-        folder = settings.jobs_root / job["job_id"]
-        inside = f"model_repo/jobs/{job['job_id']}"
-        files |= {f"{inside}/{name}": folder / name for name in exports.JOB_FILES if (folder / name).is_file()}
+        files |= _job_files(settings.jobs_root, job["job_id"], key)
     return exports.Contents(documents, files)
+
+
+def _job_files(root: Path, job_id: str, key: bytes) -> dict[str, Path | bytes]:
+    """What is sealed at rest is readable in the export."""
+    found: dict[str, Path | bytes] = {}
+    for name in exports.JOB_FILES:
+        place = f"model_repo/jobs/{job_id}/{name}"
+        if (root / job_id / name).is_file():
+            found[place] = root / job_id / name
+        elif sealed_jobs.has_file(root, job_id, name):
+            found[place] = sealed_jobs.read_file(root, job_id, name, key)
+    return found
 
 
 def _excluded() -> dict[str, str]:

@@ -11,7 +11,7 @@ import anyio
 from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
 from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, NotFound, TooFewReviews
-from lyra_mcp.operations import consent
+from lyra_mcp.operations import consent, sealing
 from lyra_mcp.operations.reconciling import move, read_run, reconcile
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
@@ -152,6 +152,7 @@ async def resume(services: Services, job_id: str) -> WatchedJob:
         raise Conflict(f"job {job_id!r} is {watched.job.state}; only an interrupted or failed job can be resumed")
     async with services.database.transaction() as tx:
         await _refuse_second(tx)
+    await sealing.unseal(services, job_id)
     await (services.jobs.start if watched.run is None else services.jobs.resume)(job_id)
     await move(services, watched.job, "preparing")
     return await watch(services, job_id)
@@ -188,13 +189,15 @@ async def wait(
 async def read_log(services: Services, job_id: str) -> str:
     """The last `LOG_BYTES_MAX` of what a training wrote, for people. Raises NotFound."""
     await _known(services, job_id)
-    return job_folders.read_log_tail(services.settings.jobs_root, job_id, bytes_max=LOG_BYTES_MAX)
+    keys = await services.database.unlocked()
+    return job_folders.read_log_tail(services.settings.jobs_root, job_id, keys.files, bytes_max=LOG_BYTES_MAX)
 
 
 async def read_page(services: Services, job_id: str) -> str:
     """A finished training's report, for people. Raises NotFound."""
     await _known(services, job_id)
-    return job_folders.read_page(services.settings.jobs_root, job_id)
+    keys = await services.database.unlocked()
+    return job_folders.read_page(services.settings.jobs_root, job_id, keys.files)
 
 
 async def read_current_triggers(services: Services) -> Triggers:

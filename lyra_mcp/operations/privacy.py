@@ -44,14 +44,15 @@ async def report(services: Services) -> Report:
             key=await keys.read_status(services),
             audit=verdict,
             exports=sorted(path.name for path in settings.exports_root.glob("*") if path.is_file()),
-            not_encrypted=NOT_ENCRYPTED,
+            not_encrypted=_not_encrypted(is_sealing=settings.encrypt_files),
         )
 
 
-#: The worker reads these without any key of ours.
-NOT_ENCRYPTED = [
-    "jobs: the texts a training learns from, after redaction, until they are erased",
-    "adapters: weights that learned from the corrections",
-    "exports, unless LYRA_ENCRYPT_FILES is on",
-    "logs: ids and counts",
-]
+def _not_encrypted(*, is_sealing: bool) -> list[str]:
+    """The worker knows no keys, so what it reads is readable."""
+    weights = "adapters, and their copies in jobs: weights that learned from the corrections"
+    logs = "logs: ids and counts"
+    if is_sealing:
+        return ["jobs: the texts a training learns from, after redaction, until it ends", weights, logs]
+    texts = "jobs: the texts a training learns from, after redaction, until they are erased"
+    return [texts, weights, "exports, unless --encrypt or LYRA_ENCRYPT_FILES is given", logs]

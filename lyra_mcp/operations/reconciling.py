@@ -1,18 +1,21 @@
 """Bring the records in line with what became of the jobs, whoever watched them end, and register what was made."""
 
+import logging
 from datetime import datetime, timedelta
 
 import anyio
 
 from lyra_mcp.domain.versions import UNDER_WAY, WATCHED, Job
 from lyra_mcp.errors import LyraError, NotFound, StorageFailed, Unavailable
-from lyra_mcp.operations import adapters
+from lyra_mcp.operations import adapters, sealing
 from lyra_mcp.operations.gating import judge_report
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import job_folders, jobs, model_versions
 from schema.jobs import JobStatus
 from schema.reports import NliReport
 from schema.vocabulary import FINAL_RUN_STATES, JobState, RunState, SplitPart
+
+log = logging.getLogger(__name__)
 
 #: Of the newest jobs, so many are looked at; at most one of them is under way.
 LOOKED_AT_MAX = 20
@@ -39,6 +42,10 @@ async def reconcile(services: Services) -> None:
     for job in found:
         if job.state in WATCHED:
             await _reconcile_job(services, job)
+    try:
+        await sealing.seal_ended(services, limit=LOOKED_AT_MAX)
+    except LyraError as error:
+        log.warning("a training's texts are not sealed yet: %s", error)
 
 
 async def move(services: Services, job: Job, state: JobState, *, problem: str | None = None) -> None:
@@ -96,7 +103,8 @@ async def _register(services: Services, job: Job) -> None:
     """Make a version of a finished job, with the gate's verdict; the reviews it used are marked with it."""
     root, place = services.settings.jobs_root, services.adapters_place
     try:
-        report = await anyio.to_thread.run_sync(job_folders.read_report, root, job.job_id)
+        keys = await services.database.unlocked()
+        report = await anyio.to_thread.run_sync(job_folders.read_report, root, job.job_id, keys.files)
         path = await anyio.to_thread.run_sync(
             lambda: job_folders.publish_adapter(
                 root, services.settings.adapters_root, job.job_id, sha256=report.adapter_sha256, place=place

@@ -11,7 +11,7 @@ from lyra_mcp.domain.redaction import TYPES, Finding, UserPattern, redact
 from lyra_mcp.domain.screening import Screen, Screened
 from lyra_mcp.errors import Conflict, NotFound
 from lyra_mcp.operations.services import Services
-from lyra_mcp.storage import privacy_patterns
+from lyra_mcp.storage import audit_log, privacy_patterns
 from lyra_mcp.storage.database import Transaction
 
 
@@ -80,7 +80,9 @@ async def put_pattern(lyra: Services, *, name: str, pattern: str) -> UserPattern
         known = {one.name for one in await privacy_patterns.list_patterns(tx)}
         if name not in known and len(known) >= PATTERNS_MAX:
             raise Conflict(f"there are {PATTERNS_MAX} patterns already; remove one first: {', '.join(sorted(known))}")
-        await privacy_patterns.put_pattern(tx, checked, created_at=lyra.now())
+        now = lyra.now()
+        await privacy_patterns.put_pattern(tx, checked, created_at=now)
+        await audit_log.append(tx, "pattern_set", lyra.actor, {"name": name}, created_at=now)
     return checked
 
 
@@ -89,4 +91,5 @@ async def remove_pattern(lyra: Services, name: str) -> None:
     async with lyra.database.transaction() as tx:
         if not await privacy_patterns.delete_pattern(tx, name):
             known = ", ".join(one.name for one in await privacy_patterns.list_patterns(tx)) or "none"
-            raise NotFound(f"no pattern {name!r}; there are: {known}")
+            raise NotFound(f"no pattern {name[:80]!r}; there are: {known}")
+        await audit_log.append(tx, "pattern_removed", lyra.actor, {"name": name}, created_at=lyra.now())

@@ -7,7 +7,7 @@ from datetime import timedelta
 import anyio
 
 from lyra_mcp.errors import LyraError
-from lyra_mcp.operations import forgetting
+from lyra_mcp.operations import forgetting, sealing
 from lyra_mcp.operations.services import Services, as_text
 from lyra_mcp.storage import audit_log, memories, retention_rules
 from schema.vocabulary import MEMORY_KINDS, MemoryKind
@@ -20,6 +20,7 @@ EVERY_S = 24 * 3600.0
 ACTOR = "retention"
 #: Forgotten in one transaction.
 BATCH = 500
+JOBS_MAX = 1_000_000
 
 
 async def read_rules(services: Services) -> dict[MemoryKind, int]:
@@ -52,15 +53,22 @@ async def apply(services: Services) -> dict[str, int]:
 
 
 async def keep_applying(services: Services) -> None:
-    """For as long as a server runs. A home without a database has nothing that could be too old."""
+    """For as long as a server runs."""
     await anyio.sleep(FIRST_S)
     while True:
-        if services.database.path.exists():
-            try:
-                await apply(services)
-            except LyraError as error:
-                log.warning("retention could not be applied and is tried again tomorrow: %s", error)
+        await apply_if_any(services)
         await anyio.sleep(EVERY_S)
+
+
+async def apply_if_any(services: Services) -> None:
+    """A home without a database has nothing that could be too old; what goes wrong is logged."""
+    if not services.database.path.exists():
+        return
+    try:
+        await apply(services)
+        await sealing.seal_ended(services, limit=JOBS_MAX)
+    except LyraError as error:
+        log.warning("what is due every day is tried again tomorrow: %s", error)
 
 
 async def _forget_older(services: Services, kind: MemoryKind, *, days: int) -> int:

@@ -59,7 +59,7 @@ class Services:
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
-    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, `python`, or a token's subject.
+    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, `python`, or the user that a token names.
     actor: str = "mcp"
     last_conversations: LastConversations = field(default_factory=LastConversations)
     #: The user over HTTP, named like their folder; None: the local user, to whom the home belongs.
@@ -127,7 +127,7 @@ def tenant_services(local: Services, tenant: str) -> Services:
     `default_adapter` is the local user's, and may have been trained on their corrections.
     """
     settings = local.settings.model_copy(update={"user": tenant, "default_adapter": None})
-    database = Database(settings.user_dir)
+    database = Database(settings.user_dir, key_store(settings))
     return replace(
         local,
         settings=settings,
@@ -135,5 +135,6 @@ def tenant_services(local: Services, tenant: str) -> Services:
         index=Indexer(database, local.worker),
         by_hand=ByHand(),
         last_conversations=LastConversations(),
+        actor=tenant,
         tenant=tenant,
     )

@@ -1,5 +1,6 @@
 """One `Services` for each user over HTTP: opened at the first request, its database closed when nobody uses it."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from time import monotonic
 
 import anyio
 
+from lyra_mcp.operations import retention
 from lyra_mcp.operations.services import Services, tenant_services
 
 #: Databases that stay open without a request; each may keep 64 MiB of pages in memory.
@@ -22,6 +24,8 @@ class _Tenant:
     requests: int = 0
     is_open: bool = False
     used_at: float = 0.0
+    #: When the rules of retention were last applied.
+    retained_at: float | None = None
 
 
 class Tenants:
@@ -35,6 +39,8 @@ class Tenants:
         self._tenants: OrderedDict[str, _Tenant] = OrderedDict()
         #: Opening and closing take turns, so that no request meets a database that is being closed.
         self._lock = anyio.Lock()
+        #: Retention of those who are here today; each holds its tenant, so that nothing is closed under it.
+        self._retaining: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def held(self, local: Services, user: str) -> AsyncIterator[Services]:
@@ -43,6 +49,7 @@ class Tenants:
             yield local
             return
         tenant = await self._acquire(local, user)
+        self._retain(tenant)
         try:
             yield tenant.services
         finally:
@@ -50,6 +57,10 @@ class Tenants:
                 await self._release(tenant)
 
     async def close(self) -> None:
+        for task in self._retaining:
+            task.cancel()
+        if self._retaining:
+            await asyncio.wait(self._retaining)
         async with self._lock:
             for tenant in self._tenants.values():
                 await _close(tenant)
@@ -57,6 +68,25 @@ class Tenants:
     @property
     def open_users(self) -> list[str]:
         return [user for user, tenant in self._tenants.items() if tenant.is_open]
+
+    def _retain(self, tenant: _Tenant) -> None:
+        """Forget what is too old by this user's rules, once a day at most, beside their request."""
+        if not tenant.services.database.path.exists():
+            return
+        if tenant.retained_at is not None and self._clock() - tenant.retained_at < retention.EVERY_S:
+            return
+        tenant.retained_at = self._clock()
+        tenant.requests += 1
+        task = asyncio.create_task(self._retained(tenant), name="retention")
+        self._retaining.add(task)
+        task.add_done_callback(self._retaining.discard)
+
+    async def _retained(self, tenant: _Tenant) -> None:
+        try:
+            await retention.apply_if_any(tenant.services)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._release(tenant)
 
     async def _acquire(self, local: Services, user: str) -> _Tenant:
         async with self._lock:

@@ -9,7 +9,9 @@ from secrets import token_hex, token_urlsafe
 from lyra_mcp.domain.identities import OAUTH_PREFIX, is_user_name
 from lyra_mcp.domain.roles import Role
 from lyra_mcp.errors import Invalid, NotFound
+from lyra_mcp.operations.services import Services
 from lyra_mcp.settings import Settings
+from lyra_mcp.storage import audit_log
 from lyra_mcp.storage import tokens as file
 from lyra_mcp.storage.tokens import Token
 
@@ -37,6 +39,29 @@ def add_token(settings: Settings, *, user: str, role: Role, days: int | None, no
     with file.held(settings.home):
         file.write_tokens(settings.home, [*(file.read_tokens(settings.home) or []), token])
     return token, secret
+
+
+async def give_out(services: Services, *, user: str, role: Role, days: int | None) -> tuple[Token, str]:
+    """As `add_token`, and on the record of the local user. Raises as `add_token`."""
+    async with services.database.transaction() as tx:
+        token, secret = add_token(services.settings, user=user, role=role, days=days, now=services.clock())
+        detail = {"token": token.token_id, "user": user, "role": role}
+        await audit_log.append(tx, "token_added", services.actor, detail, created_at=services.now())
+    return token, secret
+
+
+async def take_back(services: Services, token_id: str) -> Token:
+    """As `revoke_token`, and on the record; where no record can be written, it is revoked all the same.
+
+    Raises:
+        NotFound: no such token.
+        StorageFailed, DiskFull: it is revoked, and the record could not be written.
+    """
+    token = revoke_token(services.settings, token_id)
+    async with services.database.transaction() as tx:
+        detail = {"token": token.token_id, "user": token.user, "role": token.role}
+        await audit_log.append(tx, "token_revoked", services.actor, detail, created_at=services.now())
+    return token
 
 
 def list_tokens(settings: Settings) -> list[Token]:

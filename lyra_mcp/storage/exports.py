@@ -21,8 +21,8 @@ JOB_FILES = ("request.json", "samples.jsonl", "report.json", "report.html", "log
 class Contents:
     #: Path in the zip: what is written there as JSON.
     documents: Mapping[str, Any]
-    #: Path in the zip: the file that is copied there.
-    files: Mapping[str, Path]
+    #: Path in the zip: the file that is copied there, or what is written.
+    files: Mapping[str, Path | bytes]
 
 
 def place_of(root: Path, name: str) -> Path:
@@ -74,7 +74,10 @@ def _write_zip(file: IO[bytes], contents: Contents) -> None:
         for name, document in contents.documents.items():
             archive.writestr(name, json.dumps(document, ensure_ascii=False, indent=1))
         for name, source in contents.files.items():
-            archive.write(source, name)
+            if isinstance(source, bytes):
+                archive.writestr(name, source)
+            else:
+                archive.write(source, name)
 
 
 def files_below(folder: Path, inside: str) -> dict[str, Path]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from lyra_mcp.errors import NotFound, StorageFailed
+from lyra_mcp.storage import sealed_jobs
 from lyra_mcp.storage.database import translate
 from schema.jobs import JobRequest, JobStatus, Sample
 from schema.reports import NliReport
@@ -75,35 +76,32 @@ def is_training(jobs_root: Path, job_id: str) -> bool:
     return False
 
 
-def read_report(jobs_root: Path, job_id: str) -> NliReport:
-    """Raises StorageFailed where a finished job's report is missing or damaged."""
-    path = jobs_root / job_id / "report.json"
+def read_report(jobs_root: Path, job_id: str, key: bytes) -> NliReport:
+    """`key` opens it where it is sealed. Raises StorageFailed where a finished job's report is missing or damaged."""
     try:
-        return NliReport.model_validate_json(path.read_bytes())
+        return NliReport.model_validate_json(sealed_jobs.read_file(jobs_root, job_id, "report.json", key))
     except (OSError, ValidationError) as error:
         raise StorageFailed(f"the report of job {job_id!r} cannot be read; train again") from error
 
 
-def read_log_tail(jobs_root: Path, job_id: str, *, bytes_max: int) -> str:
+def read_log_tail(jobs_root: Path, job_id: str, key: bytes, *, bytes_max: int) -> str:
     """The end of what the training wrote; empty before it wrote anything. Raises StorageFailed."""
     try:
-        with (jobs_root / job_id / "log").open("rb") as log:
-            size = log.seek(0, os.SEEK_END)
-            log.seek(max(0, size - bytes_max))
-            tail = log.read(bytes_max)
+        log = sealed_jobs.read_file(jobs_root, job_id, "log", key)
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise translate(error) from error
-    if size > bytes_max:
+    tail = log[-bytes_max:]
+    if len(log) > bytes_max:
         tail = tail.partition(b"\n")[2]  # the first line is cut
     return tail.decode("utf-8", "replace")
 
 
-def read_page(jobs_root: Path, job_id: str) -> str:
+def read_page(jobs_root: Path, job_id: str, key: bytes) -> str:
     """A finished job's report for people, as HTML. Raises NotFound before it is written."""
     try:
-        return (jobs_root / job_id / "report.html").read_text(encoding="utf-8")
+        return sealed_jobs.read_file(jobs_root, job_id, "report.html", key).decode()
     except FileNotFoundError as error:
         raise NotFound(f"job {job_id!r} has no report yet; finetune_status(job_id='{job_id}') shows it") from error
     except (OSError, ValueError) as error:

@@ -32,6 +32,11 @@ class UserKeys:
     def backup(self) -> bytes:
         return _derived(self.root, b"backup")
 
+    @property
+    def files(self) -> bytes:
+        """Seals files of jobs that have ended."""
+        return _derived(self.root, b"files")
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -16,7 +16,7 @@ MARK = re.compile(r"zanzibar \d")
 KEY = "alices-key"
 #: What tells of the machine or the moment, not of a user.
 MOVING = {"worker", "size_bytes", "next_step", "days_since_last"}
-#: How Alice plants what later tools keep, where the server has them.
+#: What Alice has remembered.
 MEMORIES = [
     {"kind": "fact", "category": "work", "key": "codeword", "value": "zanzibar 1"},
     {"kind": "episode", "event_type": "meeting", "description": "zanzibar 2 was named"},
@@ -174,12 +174,21 @@ async def _plant(alice, machine):
     await alice.call(
         "feedback", action="domain_block", domain_pattern="zanzibar.example.com", reason="zanzibar 8 is no source"
     )
-    if "remember" in TOOLS:
-        answers += [await alice.call("remember", memory=memory) for memory in MEMORIES]
-    if "preferences" in TOOLS:
-        await alice.call("preferences", action="set", key="tone", value="formal")
+    answers += [await alice.call("remember", memory=memory) for memory in MEMORIES]
+    await _plant_personal(alice)
     answers.append(await alice.call("get_claims", limit=1))
     return [*_one_of_each({handle for answer in answers for handle in _handles_in(answer)}), KEY, "zanzibar"]
+
+
+async def _plant_personal(alice):
+    """Wishes, intents, a yes, an export; and each of them is there."""
+    await alice.call("preferences", action="set", key="tone", value="formal")
+    await alice.call("preferences", action="set", key="expertise_level.zanzibar", value="expert")
+    for text in ("zanzibar 11", "zanzibar 12"):
+        await alice.call("intent", action="add_example", text=text, intent="zanzibar 13")
+    await alice.call("privacy", action="consent", purpose="send", provider="zanzibar", granted=True, reason="zanzibar 14")
+    await alice.call("privacy", action="export", path="zanzibar.zip")
+    assert "zanzibar 1" in await alice.text("prompt_context", task="codeword zanzibar")
 
 
 def _one_of_each(handles):
@@ -236,6 +245,8 @@ def _attempts(name, handles):
     for action in _texts_of(properties.get("action", {})) or [None]:
         chosen = needed if action is None else {**needed, "action": action}
         yield chosen, ""
+        if agreed:
+            yield {**chosen, **agreed}, ""
         for place in properties.keys() - {"action", "confirm"}:
             for value, handle in _values(properties[place], place, handles):
                 # Not every action takes a yes; one that refuses it is asked again without.
@@ -293,8 +304,12 @@ async def _snapshot(alice):
         ("calibration_metrics", {"action": "get_stats"}),
         ("calibration_metrics", {"action": "get_evaluations"}),
         ("server_status", {}),
-        *([("recall", {"query": "zanzibar", "limit": 50})] if "recall" in TOOLS else []),
-        *([("preferences", {"action": "get"})] if "preferences" in TOOLS else []),
+        ("recall", {"query": "zanzibar", "limit": 50}),
+        ("preferences", {"action": "get"}),
+        ("intent", {"action": "status"}),
+        ("privacy", {"action": "report"}),
+        ("privacy", {"action": "consent"}),
+        ("privacy", {"action": "audit"}),
     ]
     return [_still(await alice.call(tool, **arguments)) for tool, arguments in asked]
 
