@@ -13,43 +13,36 @@ stdio.
 
 import argparse
 import asyncio
-import base64
 import collections
-import gzip
 import json
-import math
 import os
 import random
 import statistics
-import struct
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.memories import episode, fill, house, is_answerable, read_lines
 from benchmarks.server import LYRA, call, server
 from lyra_mcp.domain.filters import Filters
-from lyra_mcp.domain.memories import NewEpisode, NewFact
+from lyra_mcp.domain.memories import NewFact
 from lyra_mcp.domain.words import match_expressions
 from lyra_mcp.operations.recalling import recall
 from lyra_mcp.operations.remembering import remember
-from lyra_mcp.operations.services import Services, build_services
-from lyra_mcp.settings import Settings
-from lyra_mcp.storage import memory_index, memory_search
-from lyra_mcp.storage.memory_index import PartVector
+from lyra_mcp.operations.services import Services
+from lyra_mcp.storage import memory_search
 
 ARMS = ("words", "meaning", "fused")
 JAPANESE = Path(__file__).parent / "japanese_memories.jsonl"
 CALLS = 100
-#: With the real vectors they are moved from, 100,000 synthetic ones.
-NOISES = 500
 WARM_UP_CALLS = 10
 #: A token of English, for the cost of an answer.
 CHARS_PER_TOKEN = 4
@@ -77,23 +70,6 @@ class Found:
         return {"n": len(self.at_5), **{name: round(value, 4) for name, value in means.items()}}
 
 
-@asynccontextmanager
-async def house(home: Path) -> AsyncIterator[Services]:
-    services = build_services(Settings(home=home, runtime_dir=home / "run", worker_wait_s=120, key_source="file"))
-    try:
-        await services.worker.ready()
-        yield services
-    finally:
-        await services.index.close()
-        await services.worker.close()
-        await services.database.close()
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    content = path.read_bytes()
-    return [json.loads(line) for line in (gzip.decompress(content) if path.suffix == ".gz" else content).splitlines()]
-
-
 async def search(services: Services, arm: str, question: str) -> list[int]:
     """Numbers of the ten best memories of one arm."""
     if arm == "fused":
@@ -109,11 +85,6 @@ async def search(services: Services, arm: str, question: str) -> list[int]:
 
 
 # Quality
-
-
-def episode(turn: dict[str, Any]) -> NewEpisode:
-    said = f"{turn['speaker']}: {turn['text']} {turn.get('caption') or ''}".strip()
-    return NewEpisode("dialog", said, {"date": turn["date"]})
 
 
 async def measure_quality(data: Path, samples_max: int | None) -> dict[str, Any]:
@@ -143,10 +114,6 @@ async def measure_quality(data: Path, samples_max: int | None) -> dict[str, Any]
         "conversations": {sample: one.row() for sample, one in by_sample.items()},
         "tokens_per_query": round(statistics.fmean(tokens)),
     }
-
-
-def is_answerable(question: dict[str, Any]) -> bool:
-    return bool(question["evidence"]) and question["label"] != "adversarial"
 
 
 async def _numbers(services: Services, ids: dict[str, str]) -> dict[int, str]:
@@ -198,55 +165,11 @@ async def measure_latency(data: Path, sizes: Sequence[int]) -> list[dict[str, An
     for size in sizes:
         with tempfile.TemporaryDirectory(prefix="lyra") as folder:
             home = Path(folder)
-            first_pass = await fill(home, turns, size, questions[:50])
+            async with house(home) as services:
+                await fill(services, turns, size)
+                first_pass = await _first_pass(services, questions[:50])
             rows.append({"memories": size, **await time_calls(home, questions), **first_pass})
     return rows
-
-
-async def fill(home: Path, turns: list[dict[str, Any]], size: int, questions: list[str]) -> dict[str, Any]:
-    """So many memories; returns how much of the exact answer the quantised first pass keeps."""
-    chance = random.Random(1)
-    words = [word for turn in turns for word in turn["text"].split()]
-    async with house(home) as services:
-        seeds = await _seed_vectors(services, [turn["text"] for turn in chance.sample(turns, 200)])
-        encoder, _ = await services.index.prepare()
-        noise = [[chance.gauss(0, 0.6 / math.sqrt(len(seeds[0]))) for _ in seeds[0]] for _ in range(NOISES)]
-        for start in range(0, size, 500):
-            async with services.database.transaction() as tx:
-                for number in range(start, min(start + 500, size)):
-                    await _insert(tx, number, _varied(chance, chance.choice(turns), words))
-                numbers = range(start + 1, min(start + 500, size) + 1)
-                vectors = [PartVector(seq, 0, _around(chance.choice(seeds), chance.choice(noise))) for seq in numbers]
-                await memory_index.insert_vectors(tx, encoder, vectors)
-        return await _first_pass(services, questions)
-
-
-async def _insert(tx: Any, number: int, text: str) -> None:
-    await tx.execute(
-        "INSERT INTO memories (memory_id, kind, text_digest, topic, created_at, text)"
-        " VALUES (?, 'episode', ?, 'dialog', ?, ?)",
-        (f"mem_{number:012x}", f"{number}", f"2026-01-01T00:00:00.{number:06}+00:00", text),
-    )
-    await memory_index.add_words(tx, number + 1, text)
-
-
-def _varied(chance: random.Random, turn: dict[str, Any], words: list[str]) -> str:
-    said = [chance.choice(words) if chance.random() < 0.4 else word for word in turn["text"].split()]
-    return f"{turn['speaker']}: {' '.join(said)}"
-
-
-async def _seed_vectors(services: Services, texts: list[str]) -> list[list[float]]:
-    vectors = []
-    for start in range(0, len(texts), 50):
-        reply = await services.worker.embed(texts[start : start + 50])
-        vectors += [list(struct.unpack(f"<{reply.dimension}f", base64.b64decode(one))) for one in reply.vectors]
-    return vectors
-
-
-def _around(seed: list[float], noise: list[float]) -> bytes:
-    moved = [value + shift for value, shift in zip(seed, noise, strict=True)]
-    norm = math.hypot(*moved)
-    return struct.pack(f"<{len(moved)}f", *(value / norm for value in moved))
 
 
 async def _first_pass(services: Services, questions: list[str]) -> dict[str, Any]:
@@ -264,29 +187,55 @@ async def _first_pass(services: Services, questions: list[str]) -> dict[str, Any
 
 
 async def time_calls(home: Path, questions: list[str]) -> dict[str, Any]:
-    """Milliseconds of whole calls; listing claims is what a call of the same server costs without any search."""
+    """Milliseconds of whole calls, and of processor time that the two processes spend on one.
+
+    Listing claims is what a call of the same server costs without any search.
+    """
     chance = random.Random(2)
-    recall_ms: list[float] = []
-    listing_ms: list[float] = []
+    taken: dict[str, list[float]] = collections.defaultdict(list)
     async with server(home, LYRA) as (client, _):
         while (await call(client, "recall", query="warm up")).get("degraded"):  # noqa: ASYNC110 - no event
             await asyncio.sleep(1)
-        for number in range(CALLS + WARM_UP_CALLS):
-            query = chance.choice(questions)
-            for tool, arguments, taken in (
-                ("recall", {"query": query, "limit": 10}, recall_ms),
-                ("get_claims", {"limit": 1}, listing_ms),
-            ):
+        server_process, worker_process = _processes(home)
+        for tool in ("recall", "get_claims", "remember"):
+            for number in range(CALLS + WARM_UP_CALLS):
+                if number == WARM_UP_CALLS:
+                    before = _processor_ms(server_process), _processor_ms(worker_process)
+                arguments = _arguments(tool, number, chance.choice(questions))
                 started = time.perf_counter()
                 await call(client, tool, **arguments)
-                if number >= WARM_UP_CALLS:
-                    taken.append((time.perf_counter() - started) * 1000)
-    return {
-        "p50_ms": round(statistics.median(recall_ms), 1),
-        "p95_ms": round(statistics.quantiles(recall_ms, n=20, method="inclusive")[-1], 1),
-        "get_claims_p50_ms": round(statistics.median(listing_ms), 1),
-        "load": round(os.getloadavg()[0], 1),
-    }
+                taken[tool].append((time.perf_counter() - started) * 1000)
+            after = _processor_ms(server_process), _processor_ms(worker_process)
+            taken[f"{tool}_processor"] = [(now - then) / CALLS for now, then in zip(after, before, strict=True)]
+    row: dict[str, Any] = {}
+    for tool in ("recall", "remember", "get_claims"):
+        values = taken[tool][WARM_UP_CALLS:]
+        row[f"{tool}_p50_ms"] = round(statistics.median(values), 1)
+        row[f"{tool}_p95_ms"] = round(statistics.quantiles(values, n=20, method="inclusive")[-1], 1)
+        row[f"{tool}_processor_ms"] = " + ".join(f"{one:.1f}" for one in taken[f"{tool}_processor"])
+    return {**row, "load": round(os.getloadavg()[0], 1)}
+
+
+def _arguments(tool: str, number: int, question: str) -> dict[str, Any]:
+    if tool == "recall":
+        return {"query": question, "limit": 10}
+    if tool == "remember":
+        return {"memory": {"kind": "episode", "event_type": "dialog", "description": f"Ann: {number} {question}"}}
+    return {"limit": 1}
+
+
+def _processes(home: Path) -> tuple[psutil.Process, psutil.Process]:
+    """The server, and the worker it has started."""
+    (ours,) = (one for one in psutil.Process().children() if "lyra_mcp" in one.cmdline())
+    (worker,) = (
+        one for one in psutil.process_iter(["cmdline"]) if f"--socket={home}" in " ".join(one.info["cmdline"] or ())
+    )
+    return ours, worker
+
+
+def _processor_ms(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return float(used.user + used.system) * 1000
 
 
 # Showing

@@ -35,18 +35,23 @@ def connector(path: Path, key: bytes) -> Callable[[], Any]:
         connection.execute(f"PRAGMA key = \"x'{key.hex()}'\"")
         connection.execute("PRAGMA cipher_log_level = NONE")
         connection.execute("SELECT count(*) FROM sqlite_master")  # a wrong key fails here
-        connection.enable_load_extension(True)
-        connection.load_extension(_vector_extension())
-        connection.enable_load_extension(False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # a reply promises that its review survives a power cut
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.row_factory = sqlite.Row
+        set_up(connection)
         return connection
 
     return connect
+
+
+def set_up(connection: Any) -> None:
+    """What every connection needs beside its key."""
+    connection.enable_load_extension(True)
+    connection.load_extension(_vector_extension())
+    connection.enable_load_extension(False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")  # a reply promises that its review survives a power cut
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.row_factory = sqlite.Row
 
 
 def _vector_extension() -> str:

@@ -15,7 +15,7 @@ RANKED_MAX = 3_000
 #: Of each arm.
 HITS_MAX = 200
 #: The first pass by bits hands so many parts to the exact one; measured in docs/experiments.md.
-FIRST_PASS_MAX = 400
+FIRST_PASS_MAX = 800
 #: Who speaks stands before the first colon.
 _OPENING_CHARS = 80
 _SPEAKER = re.compile(r"\s*([^\s:][^:\n]{0,39}?)\s*:\s")
