@@ -45,8 +45,7 @@ class KeywordWorker:
         self.fingerprint = "first"
         self.temperature = 1.0
         self.problem: LyraError | None = None
-        #: A text in which this word stands is refused, as one that cannot be embedded.
-        self.unreadable: str | None = None
+        self.unreadable: str | None = None  # a text in which this word stands cannot be embedded
         #: Adapters that cannot be loaded, and why; the others can.
         self.refused: dict[str, str] = {}
         self.loaded: str | None = None
