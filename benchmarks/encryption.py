@@ -72,7 +72,7 @@ class KnownQuestions(Indexer):
 
 async def measure(data: Path, sizes: Sequence[int]) -> list[dict[str, Any]]:
     # The product refuses a plain file, and so it should.
-    encrypted._refuse_plain_text = lambda _: None  # noqa: SLF001 - the comparison needs one
+    encrypted._refuse_plain_text = lambda path: None  # noqa: ARG005, SLF001 - the comparison needs one
     turns = read_lines(data / "locomo_turns.jsonl.gz")
     questions = [one["question"] for one in read_lines(data / "locomo_questions.jsonl.gz") if is_answerable(one)]
     asked = questions[:: len(questions) // (ROUNDS + WARM_UP_ROUNDS)][: ROUNDS + WARM_UP_ROUNDS]

@@ -11,8 +11,8 @@ from schema.vocabulary import MemoryKind
 RANK_CONSTANT = 10
 #: What the memories just before and after, and those two away, lend of their score. Words are lent more freely: an
 #: answer often has none of the question's words, while the vectors of neighbours are alike anyway.
-LENT_WORDS = (0.3, 0.2)
-LENT_MEANING = (0.15, 0.1)
+LENT_WORDS = (0.4, 0.3)
+LENT_MEANING = (0.2, 0.15)
 #: Neighbours of so many of each arm's best come in.
 LENDERS_MAX = 50
 #: Episodes of one topic not further apart than this are of one occasion.
