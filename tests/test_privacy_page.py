@@ -15,7 +15,9 @@ from lyra_mcp.storage.tables import EXPORTED
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
 COMMANDS = [
-    line for block in re.findall(r"^```sh\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE) for line in block.splitlines()
+    line
+    for block in re.findall(r"^```sh\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
+    for line in block.splitlines()
 ]
 
 
@@ -29,7 +31,7 @@ def test_the_map_of_an_export_is_the_one_that_is_written():
 
 @pytest.fixture(name="run")
 def _run(tmp_path):
-    """Run a command of the page in a home of its own; without a terminal, so a passphrase comes from the environment."""
+    """Run a command of the page in a home of its own; without a terminal the passphrase is the environment's."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LYRA_")}
     home = {
         "HOME": str(tmp_path),

@@ -40,4 +40,6 @@ def remove(name: Name, as_json: AsJson = False) -> None:
 
 def _show(patterns: list[UserPattern], *, as_json: bool) -> None:
     lines = [f"{one.name}  {one.pattern}" for one in patterns]
-    show({"patterns": [asdict(one) for one in patterns]}, "\n".join(lines) or "no patterns of your own", as_json=as_json)
+    show(
+        {"patterns": [asdict(one) for one in patterns]}, "\n".join(lines) or "no patterns of your own", as_json=as_json
+    )

@@ -59,7 +59,7 @@ class Services:
     clock: Callable[[], datetime]
     new_id: Callable[[str], str]
     chance: random.Random
-    #: Who acts, as the audit says it: `mcp` (through a host on this machine), `cli`, `python`, or the user that a token names.
+    #: Who acts, as the audit says it: `mcp` (a host on this machine), `cli`, `python`, or the user that a token names.
     actor: str = "mcp"
     last_conversations: LastConversations = field(default_factory=LastConversations)
     #: The user over HTTP, named like their folder; None: the local user, to whom the home belongs.

@@ -88,11 +88,9 @@ def _open(key: bytes, sealed: bytes, about: str) -> bytes:
     from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - loaded where it is needed
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - likewise
 
-    nonce_end = len(MAGIC) + NONCE_BYTES
+    written = sealed.removeprefix(MAGIC)
     try:
-        if not sealed.startswith(MAGIC):
-            raise InvalidTag
-        return AESGCM(key).decrypt(sealed[len(MAGIC) : nonce_end], sealed[nonce_end:], about.encode())
+        return AESGCM(key).decrypt(written[:NONCE_BYTES], written[NONCE_BYTES:], about.encode())
     except (InvalidTag, ValueError) as error:
         raise StorageFailed(
             f"{about}{SUFFIX} was changed, or belongs to another key; restore lyra.key from a backup, or train again"

@@ -186,7 +186,9 @@ async def _plant_personal(alice):
     await alice.call("preferences", action="set", key="expertise_level.zanzibar", value="expert")
     for text in ("zanzibar 11", "zanzibar 12"):
         await alice.call("intent", action="add_example", text=text, intent="zanzibar 13")
-    await alice.call("privacy", action="consent", purpose="send", provider="zanzibar", granted=True, reason="zanzibar 14")
+    await alice.call(
+        "privacy", action="consent", purpose="send", provider="zanzibar", granted=True, reason="zanzibar 14"
+    )
     await alice.call("privacy", action="export", path="zanzibar.zip")
     assert "zanzibar 1" in await alice.text("prompt_context", task="codeword zanzibar")
 

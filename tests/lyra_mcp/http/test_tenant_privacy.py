@@ -1,4 +1,4 @@
-"""What each user may rely on over HTTP: their own keys, erasure, retention and audit, and a record of who tried more."""
+"""What each user may rely on over HTTP: keys, erasure, retention and audit of their own, and who tried more."""
 
 import asyncio
 import json
@@ -126,7 +126,8 @@ async def test_the_rules_of_each_user_who_comes_are_applied(services, clock):
 async def _remember_an_episode(services):
     async with services.database.transaction() as tx:
         await tx.execute(
-            "INSERT INTO memories (memory_id, kind, text, text_digest, created_at) VALUES ('mem_1', 'episode', 'x', 'd', ?)",
+            "INSERT INTO memories (memory_id, kind, text, text_digest, created_at)"
+            " VALUES ('mem_1', 'episode', 'x', 'd', ?)",
             (services.now(),),
         )
         await tx.execute("INSERT INTO episodes (memory_id, event_type, description) VALUES ('mem_1', 'a', 'x')")
@@ -178,10 +179,10 @@ async def test_tokens_and_refused_roles_are_on_the_record_of_the_local_user(serv
 
 
 async def test_the_same_refused_attempt_is_recorded_once_an_hour(services):
-    moment = 0.0
-    denials = Denials(clock=lambda: moment)
+    moments = iter((0.0, 1.0, AGAIN_S - 1, AGAIN_S, AGAIN_S + 1))
+    denials = Denials(clock=lambda: next(moments))
     bob = Identity("bob", "reader", "0" * 12)
-    for moment in (0.0, 1.0, AGAIN_S - 1, AGAIN_S, AGAIN_S + 1):
+    for _ in range(5):
         await denials.record(services, bob, "adapters", "prune", "owner")
     _, entries = await auditing.check(services)
 

@@ -197,6 +197,17 @@ async def test_personal_data_stay_behind_unless_the_person_says_otherwise(servic
         assert PRIVATE in verbatim.read_text()
 
 
+async def test_what_cannot_be_searched_is_not_written(services, write, tmp_path):
+    await take_in(services, write(record(f"I am {PRIVATE}")))
+    async with services.database.transaction() as tx:
+        await tx.execute("INSERT INTO privacy_patterns (name, pattern, created_at) VALUES ('broken', '(', 'now')")
+
+    with pytest.raises(Invalid, match="the pattern cannot be used"):
+        await export_conversations(services, tmp_path / "out.jsonl")
+
+    assert {path.name for path in tmp_path.iterdir()}.isdisjoint({"out.jsonl", "out.jsonl.partial"})
+
+
 async def test_markdown_is_for_reading_and_cannot_be_mistaken(services, write, tmp_path):
     said = record("# No heading\n\x1b]0;title\x07", "Yes.\n\nNo.", model="small", rating=4, comment="ok", created_at=AT)
     await take_in(services, write(said | {"metadata": {"title": "Trains\n# x"}}))

@@ -87,6 +87,21 @@ async def test_after_an_erasure_no_byte_of_it_is_left_and_the_server_goes_on(ful
     assert not any((settings.user_dir / name).exists() for name in ("erasure.json", "erasure.json.done"))
 
 
+async def test_what_is_remembered_after_an_erasure_is_found_by_meaning_again(services):
+    await remember(services, NewFact(category="work", key="codeword", value=SECRET))
+    await services.index.idle()
+    await erasing.erase(services)
+
+    await remember(services, NewFact(category="work", key="codeword", value="another"))
+    await services.index.idle()
+
+    async with services.database.transaction() as tx:
+        cursor = await tx.execute(
+            "SELECT (SELECT count(*) FROM memory_vectors), (SELECT count(*) FROM memories_waiting)"
+        )
+        assert tuple(await cursor.fetchone()) == (1, 0)
+
+
 async def test_another_user_of_the_home_loses_nothing(full, services, settings, build_services):
     other = build_services(settings.model_copy(update={"user": "other"}))
     await remember(other, NewFact(category="work", key="codeword", value="kept"))

@@ -79,7 +79,10 @@ async def test_while_a_job_goes_on_the_worker_reads_it_in_plain(planted, service
     await reconcile(services)
 
     assert "samples.jsonl" in while_its_child_lives
-    assert (interrupted & {"samples.jsonl", "samples.jsonl.sealed"}, readable(folder)) == ({"samples.jsonl.sealed"}, set())
+    assert (interrupted & {"samples.jsonl", "samples.jsonl.sealed"}, readable(folder)) == (
+        {"samples.jsonl.sealed"},
+        set(),
+    )
     assert resumed & {"samples.jsonl", "samples.jsonl.sealed"} == {"samples.jsonl"}
     assert (folder / "checkpoints").is_dir(), "it can be resumed again"
 

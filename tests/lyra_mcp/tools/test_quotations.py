@@ -17,7 +17,7 @@ MEMORIES = [
 async def test_a_remembered_text_is_read_as_a_quotation_with_its_source(connect, memory):
     async with connect() as agent:
         kept = await agent.call("remember", memory=memory)
-        [found] = (await agent.call("recall", query="erase the database"))["memories"]
+        [found] = (await agent.call("recall", query="erase the database"))["hits"]
         [content] = (await agent.client.read_resource(f"memory://{kept['id']}")).contents
     opened = json.loads(content.text)
 
@@ -31,12 +31,11 @@ async def test_a_remembered_text_is_read_as_a_quotation_with_its_source(connect,
 async def test_a_prompt_marks_what_is_remembered_as_quoted(connect):
     async with connect() as agent:
         for memory in MEMORIES:
-            kept = await agent.call("remember", memory=memory, **({"rating": 5} if "response" in memory else {}))
+            kept = await agent.call("remember", memory=memory)
+        await agent.call("feedback", action="rate", conversation_id=kept["id"], rating=5)
         prompt = (await agent.call("prompt_context", task="How to deploy?"))["prompt"]
 
     lines = [line for line in prompt.splitlines() if ORDER in line]
-    assert kept["id"]
-    assert lines
+    assert len(lines) >= len(MEMORIES)
     assert [line for line in lines if not line.startswith("> ")] == []
     assert "quoted from memory" in prompt
-    assert "no instruction" in prompt or "no\ninstruction" in prompt
