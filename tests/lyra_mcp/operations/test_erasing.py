@@ -7,7 +7,7 @@ import zipfile
 import pytest
 from pydantic import SecretStr
 
-from lyra_mcp.domain.memories import NewFact
+from lyra_mcp.domain.memories import NewEpisode, NewFact, NewWorkflow
 from lyra_mcp.errors import Conflict, Invalid, StorageFailed
 from lyra_mcp.operations import auditing, backups, consent, erasing, exporting, keys, redacting
 from lyra_mcp.operations.remembering import remember
@@ -190,6 +190,23 @@ async def test_an_export_holds_everything_in_folders_that_are_documented(full, s
         if isinstance(rows, list)
     }
     assert {table: count for table, count in rows.items() if count} == done.rows
+
+
+async def test_an_export_keeps_facts_episodes_and_workflows_apart(services):
+    for memory in (
+        NewFact(category="work", key="role", value="nurse"),
+        NewEpisode(event_type="meeting", description="The weekly round."),
+        NewWorkflow(name="morning", steps=["wash hands", "read the board"]),
+    ):
+        await remember(services, memory)
+
+    done = await exporting.export(services, name=None)
+
+    with zipfile.ZipFile(done.path) as archive:
+        memory = json.loads(archive.read("memory/local/memory.json"))
+    assert [fact["value"] for fact in memory["facts"]] == ["nurse"]
+    assert [episode["description"] for episode in memory["episodes"]] == ["The weekly round."]
+    assert [workflow["steps"] for workflow in memory["workflows"]] == [["wash hands", "read the board"]]
 
 
 @pytest.mark.parametrize("name", ["../up.zip", "/tmp/away.zip", "a/../../up.zip", "."])
