@@ -49,6 +49,8 @@ async def test_the_status_is_json_for_programs(lyra_mcp):
         "reviews": 0,
         "corrections": 0,
         "unreviewed": 0,
+        "memories": 0,
+        "memories_waiting": 0,
         "key_source": "file",
     }
     assert status["problems"] == []

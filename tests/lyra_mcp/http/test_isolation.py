@@ -14,8 +14,8 @@ TOOLS = {tool.name: tool for tool in find_tools("full")}
 MARK = re.compile(r"zanzibar \d")
 #: Under which Alice made a request that must not happen twice; Bob may choose the same.
 KEY = "alices-key"
-#: What tells of the machine or the moment, not of a user.
-MOVING = {"worker", "size_bytes", "next_step", "days_since_last"}
+#: What tells of the machine or the moment, not of a user; vectors follow in the background.
+MOVING = {"worker", "size_bytes", "next_step", "days_since_last", "memories_waiting"}
 #: What Alice has remembered.
 MEMORIES = [
     {"kind": "fact", "category": "work", "key": "codeword", "value": "zanzibar 1"},
