@@ -26,6 +26,7 @@ from torch.nn import functional
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from ml_worker.encoder import encoder_folder
+from ml_worker.training.number_pairs import vary
 
 LABELS = ("supports", "refutes", "neutral")
 #: Left out: labelled automatically, and seen to be noisy (data card).
@@ -42,6 +43,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="training pairs, gzipped JSON lines")
     parser.add_argument("--dev", type=Path, required=True, help="development pairs, gzipped JSON lines")
     parser.add_argument("--repeat", nargs="*", default=[], metavar="SOURCE", help="sources met twice in every epoch")
+    parser.add_argument("--number-pairs", type=int, default=0, help="variants with other figures, of each pair that allows it")
+    parser.add_argument(
+        "--teachers", type=Path, nargs="*", default=[], metavar="FOLDER", help="weights whose answers share in the targets"
+    )
+    parser.add_argument("--teachers-share", type=float, default=0.5, help="of the target; the rest is the label")
     parser.add_argument("--start", type=Path, help="go on from these weights (an earlier run's `final` folder)")
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, log and the final weights")
     # optimisation
@@ -117,6 +123,34 @@ def save_checkpoint(folder: Path, state: dict[str, object]) -> None:
     partial.replace(folder / "checkpoint.pt")
 
 
+def answers(folder: Path, rows: list[dict[str, str]], encode: Encode) -> torch.Tensor:
+    """What earlier weights say: (N, 3) float32 probabilities."""
+    teacher = BertForSequenceClassification.from_pretrained(folder, attn_implementation="eager").eval()
+    result = torch.zeros(len(rows), len(LABELS))
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["premise"]) + len(rows[i]["hypothesis"]))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        for start in range(0, len(order), 64):
+            indices = order[start : start + 64]
+            logits = teacher(**encode([rows[i] for i in indices])).logits  # (B, 3)
+            result[indices] = logits.float().softmax(-1)
+    return result
+
+
+def soft_targets(options: argparse.Namespace, rows: list[dict[str, str]], encode: Encode) -> torch.Tensor:
+    """(N, 3) float32: the label, and the mean answer of the teachers where there are any.
+
+    Source: Furlanello et al. 2018, "Born-again neural networks".
+    """
+    labels = torch.tensor([LABELS.index(row["label"]) for row in rows])  # (N,) int64
+    targets = functional.one_hot(labels, len(LABELS)).float()
+    if not options.teachers:
+        return targets
+    kept = options.out / "teachers.pt"  # a run that continues need not ask again
+    if not kept.exists():
+        torch.save(torch.stack([answers(folder, rows, encode) for folder in options.teachers]).mean(0), kept)
+    return targets.lerp(torch.load(kept, weights_only=True), options.teachers_share)
+
+
 def evaluate(model: BertForSequenceClassification, rows: list[dict[str, str]], encode: Encode) -> dict[str, float]:
     """Accuracy per source, in [0, 1]."""
     model.eval()
@@ -161,6 +195,9 @@ def main() -> None:  # noqa: C901, PLR0915  # one run, readable from top to bott
 
     rows = read_pairs(options.data, EXCLUDED_SOURCES)
     rows += [row for row in rows if row["source"] in options.repeat]
+    variable = [row for row in rows if vary(row, random.Random(0))]  # noqa: S311  # no secret
+    authored = len(rows)
+    rows += variable * options.number_pairs
     lengths = [len(row["premise"]) + len(row["hypothesis"]) for row in rows]
     steps = options.epochs * math.ceil(len(rows) / options.batch)
     warmup = max(1, round(options.warmup_share * steps))
@@ -193,22 +230,32 @@ def main() -> None:  # noqa: C901, PLR0915  # one run, readable from top to bott
         average, step = state["average"], state["step"]
         print(f"continuing at step {step} of {steps}", flush=True)
 
-    def plan() -> Iterator[list[int]]:
+    targets = soft_targets(options, rows[:authored], encode)  # (N, 3)
+
+    def drawn(epoch: int, index: int) -> tuple[dict[str, str], torch.Tensor]:
+        """A pair of the epoch, and its target (3,)."""
+        if index < authored:
+            return rows[index], targets[index]
+        chance = random.Random(f"{options.seed} {epoch} {index}")  # noqa: S311  # reproducible, no secret
+        row = vary(rows[index], chance) or rows[index]
+        return row, functional.one_hot(torch.tensor(LABELS.index(row["label"])), len(LABELS)).float()
+
+    def plan() -> Iterator[tuple[int, list[int]]]:
         for epoch in range(options.epochs):
-            yield from batches(lengths, batch=options.batch, seed=options.seed * 1000 + epoch)
+            for indices in batches(lengths, batch=options.batch, seed=options.seed * 1000 + epoch):
+                yield epoch, indices
 
     model.train()
     log = (options.out / "log.jsonl").open("a", encoding="utf-8")
     losses: list[float] = []
     since, saved_at = time.monotonic(), time.monotonic()
-    for number, indices in enumerate(plan()):
+    for number, (epoch, indices) in enumerate(plan()):
         if number < step:
             continue
-        chunk = [rows[i] for i in indices]
-        gold = torch.tensor([LABELS.index(row["label"]) for row in chunk])  # (B,) int64
+        chunk, wanted = zip(*(drawn(epoch, i) for i in indices), strict=True)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = model(**encode(chunk)).logits  # (B, 3)
-        loss = functional.cross_entropy(logits.float(), gold)
+            logits = model(**encode(list(chunk))).logits  # (B, 3)
+        loss = functional.cross_entropy(logits.float(), torch.stack(wanted))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
