@@ -21,6 +21,7 @@ Event = Literal[
     "forgotten",
     "retention_set",
     "retention_applied",
+    "retention_failed",
     "key_rotated",
     "key_exported",
     "training_started",

@@ -22,7 +22,7 @@ from lyra_mcp.http.gateway import MCP_PATH, Gateway, Limits
 from lyra_mcp.http.hosts import WILDCARDS, is_loopback, known_hosts
 from lyra_mcp.http.jwks import verifier_of
 from lyra_mcp.http.patience import impatient
-from lyra_mcp.http.tenancy import tenancy
+from lyra_mcp.http.tenancy import retaining, tenancy
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.tenants import Tenants
 from lyra_mcp.settings import Settings
@@ -92,6 +92,7 @@ async def running(
     tenants = Tenants()
     server.middleware.append(tenancy(tenants))
     manager = _manager(server, limits)
+    manager.app.lifespan = retaining(manager.app.lifespan, tenants)
     http: HttpServer | None = None
 
     def problems() -> list[str]:

@@ -1,9 +1,12 @@
 """Between HTTP and the tools: each request meets its own user's data, and does only what its token's role allows."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from mcp.server import Server
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.types import CallToolResult, TextContent
 
@@ -18,6 +21,8 @@ from lyra_mcp.tools import split_name
 
 #: Under it, in the ASGI scope, stands whom the gateway recognised.
 SCOPE_KEY = "lyra_mcp.identity"
+
+Lifespan = Callable[[Server[Services]], AbstractAsyncContextManager[Services]]
 
 
 def tenancy(tenants: Tenants) -> ServerMiddleware[Services]:
@@ -35,6 +40,22 @@ def tenancy(tenants: Tenants) -> ServerMiddleware[Services]:
         return _listed(result, identity) if ctx.method == "tools/list" else result
 
     return middleware
+
+
+def retaining(lifespan: Lifespan, tenants: Tenants) -> Lifespan:
+    """As long as the server lives, what is too old is forgotten for every user, whether they come or not."""
+
+    @asynccontextmanager
+    async def retained(server: Server[Services]) -> AsyncIterator[Services]:
+        async with lifespan(server) as local:
+            task = asyncio.create_task(tenants.keep_retaining(local), name="retention of tenants")
+            try:
+                yield local
+            finally:
+                task.cancel()
+                await asyncio.wait([task])
+
+    return retained
 
 
 def _identity(ctx: ServerRequestContext[Services, Any]) -> Identity:

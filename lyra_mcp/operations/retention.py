@@ -61,14 +61,33 @@ async def keep_applying(services: Services) -> None:
 
 
 async def apply_if_any(services: Services) -> None:
-    """A home without a database has nothing that could be too old; what goes wrong is logged."""
-    if not services.database.path.exists():
-        return
+    """What is due every day; what goes wrong is logged."""
     try:
-        await apply(services)
-        await sealing.seal_ended(services, limit=JOBS_MAX)
+        await apply_due(services)
     except LyraError as error:
         log.warning("what is due every day is tried again tomorrow: %s", error)
+
+
+async def apply_due(services: Services) -> None:
+    """A home without a database has nothing that could be too old.
+
+    Raises:
+        LyraError: the database cannot be used, or something is still there in plain.
+    """
+    if services.database.path.exists():
+        await apply(services)
+        await sealing.seal_ended(services, limit=JOBS_MAX)
+
+
+async def record_failure(local: Services, user: str, error: LyraError) -> None:
+    """In the log, and on the record of the local user, whose server it is: the other's database may not open."""
+    log.warning("what is due every day for %s is tried again tomorrow: %s", user, error)
+    try:
+        async with local.database.transaction() as tx:
+            detail = {"user": user, "code": error.code}
+            await audit_log.append(tx, "retention_failed", ACTOR, detail, created_at=local.now())
+    except LyraError as failure:
+        log.warning("that could not be put on the record: %s", failure)
 
 
 async def _forget_older(services: Services, kind: MemoryKind, *, days: int) -> int:

@@ -1,21 +1,30 @@
 """One `Services` for each user over HTTP: opened at the first request, its database closed when nobody uses it."""
 
 import asyncio
+import logging
+import re
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 
 import anyio
 
+from lyra_mcp.errors import LyraError
 from lyra_mcp.operations import retention
 from lyra_mcp.operations.services import Services, tenant_services
+from lyra_mcp.settings import USER_PATTERN
+
+log = logging.getLogger(__name__)
 
 #: Databases that stay open without a request; each may keep 64 MiB of pages in memory.
 OPEN_MAX = 8
 #: A database nobody asked for so long is closed at the next request of anybody.
 IDLE_S = 600.0
+#: So often it is looked whose retention is due: whoever came in between has another time of day.
+LOOK_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -49,7 +58,7 @@ class Tenants:
             yield local
             return
         tenant = await self._acquire(local, user)
-        self._retain(tenant)
+        self._retain(local, tenant)
         try:
             yield tenant.services
         finally:
@@ -69,24 +78,49 @@ class Tenants:
     def open_users(self) -> list[str]:
         return [user for user, tenant in self._tenants.items() if tenant.is_open]
 
-    def _retain(self, tenant: _Tenant) -> None:
-        """Forget what is too old by this user's rules, once a day at most, beside their request."""
-        if not tenant.services.database.path.exists():
-            return
-        if tenant.retained_at is not None and self._clock() - tenant.retained_at < retention.EVERY_S:
+    async def keep_retaining(self, local: Services) -> None:
+        """Apply everybody's rules once a day, also of those who never come back, for as long as a server runs."""
+        await anyio.sleep(retention.FIRST_S)
+        while True:
+            await self.retain_everybody(local)
+            await anyio.sleep(LOOK_S)
+
+    async def retain_everybody(self, local: Services) -> None:
+        """One after the other; a database that is opened for this alone is closed again before the next one."""
+        for user in await anyio.to_thread.run_sync(_list_users, local.settings.home):
+            if user != local.settings.user and self._is_due(self._tenants.get(user)):
+                is_visit = user not in self.open_users
+                tenant = await self._acquire(local, user)
+                tenant.retained_at = self._clock()
+                await self._retained(local, tenant, is_visit=is_visit)
+
+    def _retain(self, local: Services, tenant: _Tenant) -> None:
+        """Likewise for a user who is here, beside their request."""
+        if not tenant.services.database.path.exists() or not self._is_due(tenant):
             return
         tenant.retained_at = self._clock()
         tenant.requests += 1
-        task = asyncio.create_task(self._retained(tenant), name="retention")
+        task = asyncio.create_task(self._retained(local, tenant, is_visit=False), name="retention")
         self._retaining.add(task)
         task.add_done_callback(self._retaining.discard)
 
-    async def _retained(self, tenant: _Tenant) -> None:
+    def _is_due(self, tenant: _Tenant | None) -> bool:
+        if tenant is None or tenant.retained_at is None:
+            return True
+        return self._clock() - tenant.retained_at >= retention.EVERY_S
+
+    async def _retained(self, local: Services, tenant: _Tenant, *, is_visit: bool) -> None:
+        """Whatever is wrong with one user's data, the others' turn comes."""
+        user = tenant.services.settings.user
         try:
-            await retention.apply_if_any(tenant.services)
+            await retention.apply_due(tenant.services)
+        except LyraError as error:
+            await retention.record_failure(local, user, error)
+        except Exception:  # a bug of ours, which must not end the retention of everybody else
+            log.exception("what is due every day failed for %s", user)
         finally:
             with anyio.CancelScope(shield=True):
-                await self._release(tenant)
+                await self._release(tenant, is_visit=is_visit)
 
     async def _acquire(self, local: Services, user: str) -> _Tenant:
         async with self._lock:
@@ -98,10 +132,12 @@ class Tenants:
             tenant.is_open = True
             return tenant
 
-    async def _release(self, tenant: _Tenant) -> None:
+    async def _release(self, tenant: _Tenant, *, is_visit: bool = False) -> None:
         async with self._lock:
             tenant.requests -= 1
             tenant.used_at = self._clock()
+            if is_visit and not tenant.requests:
+                await _close(tenant)
             unused = [one for one in self._tenants.values() if one.is_open and not one.requests]
             too_many = len(self.open_users) - self._open_max
             for number, one in enumerate(unused):
@@ -113,3 +149,9 @@ async def _close(tenant: _Tenant) -> None:
     await tenant.services.index.close()
     await tenant.services.database.close()
     tenant.is_open = False
+
+
+def _list_users(home: Path) -> list[str]:
+    """Everybody who has a database here."""
+    found = (home / "users").glob("*/lyra.db")
+    return sorted(path.parent.name for path in found if re.fullmatch(USER_PATTERN, path.parent.name))

@@ -123,6 +123,92 @@ async def test_the_rules_of_each_user_who_comes_are_applied(services, clock):
     assert counts == {"alice": 0, "bob": 1}
 
 
+async def test_the_rules_of_users_who_never_come_back_are_applied(serving, services, settings, clock, monkeypatch):
+    absent = [f"user{number}" for number in range(3)]
+    for user in absent:
+        await _store_with_a_rule(tenant_services(services, user))
+    clock.moment += timedelta(days=3)
+    monkeypatch.setattr(retention, "FIRST_S", 0)
+    async with serving():
+        async with asyncio.timeout(30):
+            for user in absent:
+                await _until_applied(tenant_services(services, user))
+    counts, actors = [], set()
+    for user in absent:
+        one = tenant_services(services, user)
+        counts.append(await _count(one))
+        actors |= {entry.actor for entry in (await auditing.check(one))[1] if entry.event == "retention_applied"}
+        await one.close()
+
+    assert counts == [0, 0, 0]
+    assert actors == {"retention"}
+
+
+async def test_a_database_that_cannot_be_opened_is_on_record_and_the_others_turn_comes(services, clock, caplog):
+    for user in ("alice", "bob", "carol"):
+        await _store_with_a_rule(tenant_services(services, user))
+    damaged = tenant_services(services, "bob").database.path
+    damaged.write_bytes(b"x" * 8192)
+    clock.moment += timedelta(days=3)
+    tenants = Tenants()
+    await tenants.retain_everybody(services)
+    open_users = tenants.open_users
+    await tenants.retain_everybody(services)
+    await tenants.close()
+    counts = []
+    for user in ("alice", "carol"):
+        one = tenant_services(services, user)
+        counts.append(await _count(one))
+        await one.close()
+    _, entries = await auditing.check(services)
+
+    assert counts == [0, 0]
+    assert open_users == []
+    assert [(entry.event, entry.actor, json.loads(entry.detail)) for entry in entries] == [
+        ("retention_failed", "retention", {"user": "bob", "code": "E_STORAGE"})
+    ]
+    assert "for bob" in caplog.text
+
+
+async def test_who_is_absent_is_looked_after_once_a_day_and_who_is_here_stays_open(services, clock):
+    for user in ("alice", "bob"):
+        await _store_with_a_rule(tenant_services(services, user))
+    (services.settings.home / "users" / "no user").mkdir()
+    moment = 0.0
+    tenants = Tenants(clock=lambda: moment)
+    counts = []
+    async with tenants.held(services, "alice") as alice:
+        for hours in (0.0, 23.0, 24.0):
+            moment = hours * 3600
+            clock.moment += timedelta(days=3 * bool(hours))
+            await tenants.retain_everybody(services)
+            assert tenants.open_users == ["alice"]
+            assert await _count(alice) == await _count_of(services, "bob")
+            counts.append(await _count(alice))
+    await tenants.close()
+
+    assert counts == [1, 1, 0]
+
+
+async def _store_with_a_rule(services):
+    await _remember_an_episode(services)
+    await retention.set_rule(services, "episode", 1)
+    await services.close()
+
+
+async def _count_of(services, user):
+    one = tenant_services(services, user)
+    try:
+        return await _count(one)
+    finally:
+        await one.close()
+
+
+async def _until_applied(services):
+    await _until_forgotten(services)
+    await services.close()
+
+
 async def _remember_an_episode(services):
     async with services.database.transaction() as tx:
         await tx.execute(
