@@ -43,9 +43,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="training pairs, gzipped JSON lines")
     parser.add_argument("--dev", type=Path, required=True, help="development pairs, gzipped JSON lines")
     parser.add_argument("--repeat", nargs="*", default=[], metavar="SOURCE", help="sources met twice in every epoch")
-    parser.add_argument("--number-pairs", type=int, default=0, help="variants with other figures, of each pair that allows it")
+    parser.add_argument("--number-pairs", type=int, default=0, help="variants of each pair with figures")
     parser.add_argument(
-        "--teachers", type=Path, nargs="*", default=[], metavar="FOLDER", help="weights whose answers share in the targets"
+        "--teachers", type=Path, nargs="*", default=[], metavar="FOLDER", help="whose answers share in the targets"
     )
     parser.add_argument("--teachers-share", type=float, default=0.5, help="of the target; the rest is the label")
     parser.add_argument("--start", type=Path, help="go on from these weights (an earlier run's `final` folder)")
