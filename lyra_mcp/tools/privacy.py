@@ -21,11 +21,16 @@ TITLE = "Privacy"
 PROFILE = "full"
 ANNOTATIONS = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False)
 
-ActionName = Literal["scan", "redact", "consent", "report", "export", "erase", "audit"]
+ActionName = Literal[
+    "scan", "redact", "pattern_list", "pattern_add", "pattern_remove", "consent", "report", "export", "erase", "audit"
+]
 #: The arguments each action takes.
 ALLOWED: dict[ActionName, frozenset[str]] = {
     "scan": frozenset({"text"}),
     "redact": frozenset({"text"}),
+    "pattern_list": frozenset(),
+    "pattern_add": frozenset({"name", "pattern"}),
+    "pattern_remove": frozenset({"name"}),
     "consent": frozenset({"purpose", "provider", "granted", "reason", "confirm"}),
     "report": frozenset(),
     "export": frozenset({"path", "confirm"}),
@@ -41,6 +46,11 @@ class FindingView(Result):
     start: int = Field(description="in characters of the text as it was given")
     end: int
     confidence: float
+
+
+class PatternView(Result):
+    name: str
+    pattern: str
 
 
 class ConsentView(Result):
@@ -70,6 +80,7 @@ class PrivacyAnswer(Answer):
     action: ActionName
     text: str | None = None
     findings: list[FindingView] | None = None
+    patterns: list[PatternView] | None = None
     consents: list[ConsentView] | None = None
     report: dict[str, Any] | None = None
     path: str | None = None
@@ -91,6 +102,8 @@ async def ask(
     call: Call,
     action: ActionName,
     text: str | None = None,
+    name: str | None = None,
+    pattern: str | None = None,
     purpose: Purpose | None = None,
     provider: str | None = None,
     granted: bool | None = None,
@@ -99,8 +112,19 @@ async def ask(
     confirm: bool = False,
 ) -> Elicit[Confirmation] | Confirmation:
     """An erasure is the person's own decision."""
-    given = {"text": text, "purpose": purpose, "provider": provider, "granted": granted, "reason": reason, "path": path}
-    refuse_stray(action, ALLOWED[action], **given, confirm=confirm or None)
+    refuse_stray(
+        action,
+        ALLOWED[action],
+        text=text,
+        name=name,
+        pattern=pattern,
+        purpose=purpose,
+        provider=provider,
+        granted=granted,
+        reason=reason,
+        path=path,
+        confirm=confirm or None,
+    )
     if action != "erase" or confirm:
         return Confirmation(confirm=True)
     planned = await erasing.plan(services(call))
@@ -119,6 +143,8 @@ async def privacy(
     action: ActionName,
     answer: Annotated[ElicitationResult[Confirmation], Resolve(ask)],
     text: Annotated[str | None, Field(max_length=4 * TEXT_CHARS_MAX, description="for scan and redact")] = None,
+    name: Annotated[str | None, Field(max_length=200, description="of a pattern, such as employee_id")] = None,
+    pattern: Annotated[str | None, Field(max_length=TEXT_CHARS_MAX, description="RE2, such as EMP-[0-9]{5}")] = None,
     purpose: Annotated[Purpose | None, Field(description="for consent")] = None,
     provider: Annotated[
         str | None, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="for purpose send: to whom")
@@ -133,7 +159,8 @@ async def privacy(
 ) -> PrivacyAnswer:
     """What is stored about the person, and their say in it.
 
-    scan / redact(text): personal data in a text; stores nothing. consent(purpose, granted): what the person agreed to;
+    scan / redact(text): personal data in a text; stores nothing. pattern_add(name, pattern) / pattern_remove(name) /
+    pattern_list: what else is private in this person's texts. consent(purpose, granted): what the person agreed to;
     without a purpose it shows what holds. report: what is stored, how it is kept. export: everything as a zip of
     readable files. erase: all of it, for ever; asks the person. audit: what was done with the data, and whether that
     record is whole. Example: privacy(action="consent", purpose="learn_locally", granted=false)
@@ -147,6 +174,8 @@ async def privacy(
         case "redact":
             done = await redacting.redacted(lyra, _needed(action, text))
             return _found(action, done.findings).model_copy(update={"text": done.text})
+        case "pattern_list" | "pattern_add" | "pattern_remove":
+            return await _patterns(lyra, action, name, pattern)
         case "consent":
             return await _consent(lyra, purpose, provider=provider, granted=granted, reason=reason)
         case "report":
@@ -167,6 +196,19 @@ def _needed(action: ActionName, text: str | None) -> str:
 
 def _found(action: ActionName, findings: Any) -> PrivacyAnswer:
     return PrivacyAnswer(action=action, findings=[FindingView.model_validate(one) for one in findings])
+
+
+async def _patterns(lyra: Services, action: ActionName, name: str | None, pattern: str | None) -> PrivacyAnswer:
+    if action == "pattern_add":
+        if name is None or pattern is None:
+            raise Invalid("pattern_add needs name and pattern; call privacy again with both")
+        await redacting.put_pattern(lyra, name=name, pattern=pattern)
+    elif action == "pattern_remove":
+        if name is None:
+            raise Invalid("pattern_remove needs name; privacy(action='pattern_list') shows those there are")
+        await redacting.remove_pattern(lyra, name)
+    held = await redacting.list_patterns(lyra)
+    return PrivacyAnswer(action=action, patterns=[PatternView.model_validate(one) for one in held])
 
 
 async def _consent(

@@ -30,7 +30,7 @@ def check_pattern(name: str, pattern: str, *, taken: frozenset[str]) -> UserPatt
         Invalid: the name or the pattern cannot be used, with the reason.
     """
     if not _NAME.match(name):
-        raise Invalid(f"{name!r} is no name; use a-z, 0-9 and _, beginning with a letter, 40 characters at most")
+        raise Invalid(f"{name[:80]!r} is no name; use a-z, 0-9 and _, beginning with a letter, 40 characters at most")
     if name in taken:
         raise Invalid(f"{name!r} is found without a pattern; choose another name")
     if not 0 < len(pattern) <= PATTERN_CHARS_MAX:

@@ -191,6 +191,7 @@ async def _plant_personal(alice):
     await alice.call(
         "privacy", action="consent", purpose="send", provider="zanzibar", granted=True, reason="zanzibar 14"
     )
+    await alice.call("privacy", action="pattern_add", name="zanzibar", pattern="zanzibar 99")
     await alice.call("privacy", action="export", path="zanzibar.zip")
     assert "zanzibar 1" in await alice.text("prompt_context", task="codeword zanzibar")
 
@@ -319,6 +320,7 @@ async def _snapshot(alice):
         ("preferences", {"action": "get"}),
         ("intent", {"action": "status"}),
         ("privacy", {"action": "report"}),
+        ("privacy", {"action": "pattern_list"}),
         ("privacy", {"action": "consent"}),
         ("privacy", {"action": "audit"}),
     ]

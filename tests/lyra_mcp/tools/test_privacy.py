@@ -21,6 +21,22 @@ async def test_a_scan_stores_nothing_and_a_redaction_gives_the_text_back(connect
     assert report["report"]["stored"] == {}
 
 
+async def test_a_persons_own_pattern_counts_until_it_is_removed(connect):
+    text = "EMP-12345 called"
+    async with connect() as agent:
+        added = await agent.call("privacy", action="pattern_add", name="employee_id", pattern=r"EMP-\d{5}")
+        redacted = await agent.call("privacy", action="redact", text=text)
+        listed = await agent.call("privacy", action="pattern_list")
+        removed = await agent.call("privacy", action="pattern_remove", name="employee_id")
+        again = await agent.call("privacy", action="redact", text=text)
+        events = (await agent.call("privacy", action="audit"))["events"]
+
+    assert added["patterns"] == listed["patterns"] == [{"name": "employee_id", "pattern": r"EMP-\d{5}"}]
+    assert (redacted["text"], again["text"]) == ("[REDACTED_EMPLOYEE_ID] called", text)
+    assert removed["patterns"] == []
+    assert [event["event"] for event in events] == ["pattern_set", "pattern_removed"]
+
+
 async def test_consent_is_recorded_and_shown(connect):
     async with connect() as agent:
         assert (await agent.call("privacy", action="consent"))["consents"] == []
@@ -88,6 +104,17 @@ async def test_a_tampered_audit_says_so(connect, settings):
     [
         ({"action": "scan"}, "E_INVALID: scan needs text"),
         ({"action": "scan", "text": "x", "confirm": True}, "E_INVALID: scan takes no confirm"),
+        ({"action": "pattern_add", "name": "own"}, "E_INVALID: pattern_add needs name and pattern"),
+        ({"action": "pattern_add", "name": "Own", "pattern": "x"}, "E_INVALID: 'Own' is no name; use a-z"),
+        ({"action": "pattern_add", "name": "email", "pattern": "x"}, "E_INVALID: 'email' is found without a pattern"),
+        (
+            {"action": "pattern_add", "name": "own", "pattern": "x*"},
+            "E_INVALID: the pattern of 'own' matches the empty",
+        ),
+        ({"action": "pattern_add", "name": "own", "pattern": "(?=x)"}, "E_INVALID: "),
+        ({"action": "pattern_remove"}, "E_INVALID: pattern_remove needs name"),
+        ({"action": "pattern_remove", "name": "own"}, "E_NOT_FOUND: no pattern 'own'; there are: none"),
+        ({"action": "pattern_remove", "name": "own", "pattern": "x"}, "E_INVALID: pattern_remove takes no pattern"),
         ({"action": "consent", "granted": True}, "E_INVALID: consent needs both purpose and granted"),
         ({"action": "consent", "purpose": "send", "granted": True}, "E_INVALID: name a provider with purpose 'send'"),
         ({"action": "export", "path": "../x.zip"}, "E_INVALID: an export goes inside"),
