@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,8 @@ class _ChatHandler(BaseHTTPRequestHandler):
     def _say_problem(self, status: int) -> None:
         content = json.dumps({"error": {"message": f"problem {status}"}}).encode()
         self.send_response(status)
+        if status == HTTPStatus.TEMPORARY_REDIRECT:
+            self.send_header("Location", f"{self.server.chat.url}/chat/completions")
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -8,8 +8,9 @@ from lyra_mcp.assistant.background import Background
 from lyra_mcp.domain.exchange_pages import visible
 from lyra_mcp.domain.exchanges import mend
 from lyra_mcp.domain.memories import Message, NewConversation
-from lyra_mcp.errors import ConsentMissing, LyraError
-from lyra_mcp.operations import consent
+from lyra_mcp.domain.screening import types_of
+from lyra_mcp.errors import ConsentMissing, LyraError, Refused
+from lyra_mcp.operations import consent, redacting
 from lyra_mcp.operations.assistant import AssistantStatus, propose_training, read_assistant_status
 from lyra_mcp.operations.prompt_building import build_prompt
 from lyra_mcp.operations.rating import rate
@@ -69,10 +70,12 @@ class Chat:
         if self._with_context and not endpoint.is_local:
             self._with_context = self._background.run(self._settings, self._may_send)
             if self._with_context:
-                print("What is remembered is sent along, with tags in the place of personal data.")
+                print("What is remembered is sent along.")
             else:
                 allow = f"lyra-mcp privacy consent send --provider {endpoint.host} --grant"
                 print(f"Only what you type is sent. To send along what is remembered: {allow}")
+        if not endpoint.is_local:
+            print("Before anything is sent, personal data in it are looked for.")
 
     async def _may_send(self, services: Services) -> bool:
         async with services.database.transaction() as tx:
@@ -107,6 +110,8 @@ class Chat:
             kept = self._background.run(self._settings, lambda services: remember(services, conversation))
             self._rate(kept.id)
         except LyraError as error:
+            if isinstance(error, Refused):
+                self._unsent = ""
             again = " Press Enter to send it again." if self._unsent else ""
             print(f"{error}.{again}", file=sys.stderr)
 
@@ -114,13 +119,18 @@ class Chat:
         """Print the answer as it comes; empty where the person interrupted it.
 
         Raises:
-            Unavailable: the endpoint failed, or the database.
+            Unavailable: the endpoint failed, or the database, or the search for personal data.
+            Conflict: what was typed stays here, because of personal data in it.
         """
         messages = [*self._context(task), *self._history, Message("user", task)]
+        sent = [{"role": each.role, "content": each.content} for each in messages]
+        screen = None if self._endpoint.is_local else self._background.run(self._settings, redacting.screen_of)
+        if screen is not None and screen.mode == "redact" and (found := screen.findings(task)):
+            print(f"Sent with tags in the place of: {types_of(found)}.")
         pieces: list[str] = []
         print("\nAI: ", end="", flush=True)
         try:
-            for piece in self._endpoint.stream({"role": each.role, "content": each.content} for each in messages):
+            for piece in self._endpoint.stream(sent, screen=screen):
                 pieces.append(piece)
                 print(visible(mend(piece)), end="", flush=True)
         except KeyboardInterrupt:
@@ -133,10 +143,15 @@ class Chat:
         """What is remembered of the person and the task, as a system message; none when nothing is."""
         if not self._with_context:
             return []
-        built = self._background.run(
-            self._settings, lambda services: build_prompt(services, task, budget_tokens=CONTEXT_TOKENS)
-        )
-        return [Message("system", built.prompt.text)] if built.prompt.text.strip() else []
+
+        async def build(services: Services) -> str:
+            # Asked again each time: the person may have withdrawn it elsewhere meanwhile.
+            if not self._endpoint.is_local and not await self._may_send(services):
+                return ""
+            return (await build_prompt(services, task, budget_tokens=CONTEXT_TOKENS)).prompt.text
+
+        text = self._background.run(self._settings, build)
+        return [Message("system", text)] if text.strip() else []
 
     def _rate(self, conversation_id: str) -> None:
         while said := (self._read("Rating (1-5, with a comment if you like, Enter skips): ") or "").strip():

@@ -1,12 +1,12 @@
 """What is left of a text once the person's mode has been applied; what cannot be scanned is left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lyra_mcp.domain.detectors.names import build_name_detector
 from lyra_mcp.domain.redaction import Detector, Finding, RedactionMode, UserPattern, find, redact, texts_of
-from lyra_mcp.errors import LyraError, NotScanned
+from lyra_mcp.errors import Conflict, LyraError, NotScanned
 
 Outcome = Literal["clean", "redacted", "excluded", "quarantined", "not_scanned"]
 
@@ -60,3 +60,33 @@ class Screen:
                 return Screened("excluded", None, found)
             case "quarantine":
                 return Screened("quarantined", None, found)
+
+
+def leaving(messages: Iterable[Mapping[str, str]], screen: Screen | None) -> list[dict[str, str]]:
+    """What may go to another machine of a conversation whose last message is the question.
+
+    Where the mode leaves private texts out, earlier messages with such a text stay behind, and the question is refused.
+
+    Raises:
+        NotScanned: a message could not be searched, or there is nothing to search it with; nothing may be sent.
+        Conflict: private data stand in the question, and the mode keeps it here.
+    """
+    if screen is None:
+        raise NotScanned("nothing searched these texts for private data, so they were not sent; report the mistake")
+    kept: list[dict[str, str]] = []
+    found: tuple[Finding, ...] = ()
+    for message in messages:
+        found = screen.findings(message["content"])
+        if not found or screen.mode == "redact":
+            kept.append({**message, "content": redact(message["content"], found)})
+    if found and screen.mode != "redact":
+        raise Conflict(
+            f"it holds private data ({types_of(found)}), which LYRA_REDACTION_MODE={screen.mode} keeps on this"
+            " machine; write it without them, or set LYRA_REDACTION_MODE=redact to send tags in their place"
+        )
+    return kept
+
+
+def types_of(findings: Iterable[Finding]) -> str:
+    """Such as `email, iban`."""
+    return ", ".join(sorted({finding.type for finding in findings}))

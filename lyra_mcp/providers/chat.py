@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from lyra_mcp.domain.screening import Screen, leaving
 from lyra_mcp.errors import Invalid, ProviderUnavailable
 
 #: Of Ollama on this machine.
@@ -34,13 +35,17 @@ class ChatEndpoint:
             raise ProviderUnavailable(
                 'the package openai is not installed; run `pip install "lyra-mcp[hosted]"` and start again'
             )
-        from openai import OpenAI, Timeout  # noqa: PLC0415 - half a second, and an optional extra
+        from openai import DefaultHttpxClient, OpenAI, Timeout  # noqa: PLC0415 - half a second, and an optional extra
 
         self.model = model
         self.host = parts.hostname
         self.base_url = base_url
         timeout = Timeout(read_timeout_s, connect=CONNECT_TIMEOUT_S)
-        self._client = OpenAI(base_url=base_url, api_key=key or NO_KEY, timeout=timeout, max_retries=0)
+        # What is meant for this machine takes no way round by a proxy, and nobody may send it on to another address.
+        client = DefaultHttpxClient(trust_env=not self.is_local, follow_redirects=False)
+        self._client = OpenAI(
+            base_url=base_url, api_key=key or NO_KEY, timeout=timeout, max_retries=0, http_client=client
+        )
 
     @property
     def is_local(self) -> bool:
@@ -50,15 +55,16 @@ class ChatEndpoint:
         except ValueError:
             return self.host == "localhost"
 
-    def stream(self, messages: Iterable[Mapping[str, str]]) -> Iterator[str]:
-        """The answer, piece by piece as it comes.
+    def stream(self, messages: Iterable[Mapping[str, str]], *, screen: Screen | None = None) -> Iterator[str]:
+        """The answer, piece by piece as it comes. What leaves this machine is searched by `screen` right before.
 
         Raises:
+            NotScanned, Conflict: nothing was sent (`leaving`).
             ProviderUnavailable: it cannot be reached, refuses, or breaks off; the message says what to do.
         """
         import openai  # noqa: PLC0415 - see above
 
-        sent: Any = [dict(message) for message in messages]
+        sent: Any = [dict(message) for message in messages] if self.is_local else leaving(messages, screen)
         try:
             with self._client.chat.completions.create(model=self.model, messages=sent, stream=True) as pieces:
                 for piece in pieces:

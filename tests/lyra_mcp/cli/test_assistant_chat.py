@@ -10,7 +10,7 @@ from lyra_mcp.assistant.background import Background
 from lyra_mcp.cli.assistant_chat import Chat
 from lyra_mcp.domain.memories import Message, NewConversation
 from lyra_mcp.errors import DiskFull
-from lyra_mcp.operations import consent
+from lyra_mcp.operations import consent, redacting
 from lyra_mcp.operations.assistant import read_assistant_status
 from lyra_mcp.operations.rating import rate
 from lyra_mcp.operations.remembering import remember
@@ -189,24 +189,88 @@ class Elsewhere(ChatEndpoint):
     is_local = False
 
 
-def test_memories_are_sent_elsewhere_only_with_consent(background, settings, chat_server, monkeypatch, capsys, do):
-    async def remember_well(services):
-        kept = await remember(services, NewConversation([Message("user", "What is my boat?")], "A yawl."))
-        await rate(services, kept.id, 5)
+@pytest.fixture(name="talk_elsewhere")
+def _talk_elsewhere(background, settings, chat_server, monkeypatch, capsys):
+    """Likewise, to a model on another machine: (output, errors)."""
 
-    def talk():
-        monkeypatch.setattr(sys, "stdin", io.StringIO("What is my boat?\n\nexit\n"))
+    def talk(*lines, **changes):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
         endpoint = Elsewhere(base_url=chat_server.url, model="tiny", key=None)
-        Chat(background, settings, endpoint, with_context=True, limits=(100, 4)).run()
+        ours = settings.model_copy(update=changes)
+        Chat(background, ours, endpoint, with_context=True, limits=(100, 4)).run()
         endpoint.close()
-        return capsys.readouterr().out, [message["role"] for message in chat_server.asked[-1][1]["messages"]]
+        return capsys.readouterr()
 
-    do(remember_well)
-    said, roles = talk()
+    return talk
+
+
+def _sent(chat_server):
+    """The messages of each request: (role, text) each."""
+    return [[(one["role"], one["content"]) for one in body["messages"]] for _, body in chat_server.asked]
+
+
+async def _remember_well(services):
+    kept = await remember(services, NewConversation([Message("user", "What is my boat?")], "A yawl."))
+    await rate(services, kept.id, 5)
+
+
+def test_memories_are_sent_elsewhere_only_with_consent(talk_elsewhere, chat_server, do):
+    do(_remember_well)
+    said = talk_elsewhere("What is my boat?", "", "exit").out
     assert "lyra-mcp privacy consent send --provider 127.0.0.1 --grant" in said
-    assert roles == ["user"]
 
     do(lambda services: consent.record(services, "send", provider="127.0.0.1", granted=True, reason=None))
-    said, roles = talk()
+    said = talk_elsewhere("What is my boat?", "", "exit").out
     assert "What is remembered is sent along" in said
-    assert roles == ["system", "user"]
+    assert [[role for role, _ in messages] for messages in _sent(chat_server)] == [["user"], ["system", "user"]]
+
+
+def test_a_consent_that_is_withdrawn_during_the_conversation_counts_in_the_next_message(
+    background, settings, chat_server, monkeypatch, capsys, do
+):
+    def say(provider, *, granted):
+        do(lambda services: consent.record(services, "send", provider=provider, granted=granted, reason=None))
+
+    do(_remember_well)
+    say("127.0.0.1", granted=True)
+    typed = iter(["What is my boat?", "", "And its name?", "", "exit"])
+
+    def type_next(_):
+        line = next(typed)
+        if line == "And its name?":
+            say("127.0.0.1", granted=False)
+        return line
+
+    monkeypatch.setattr("builtins.input", type_next)
+    endpoint = Elsewhere(base_url=chat_server.url, model="tiny", key=None)
+    Chat(background, settings, endpoint, with_context=True, limits=(100, 4)).run()
+    endpoint.close()
+
+    assert [next(role for role, _ in messages) for messages in _sent(chat_server)] == ["system", "user"]
+
+
+def test_what_is_typed_goes_elsewhere_with_tags_and_is_kept_as_it_was_typed(talk_elsewhere, chat_server, stored, do):
+    do(lambda services: redacting.put_pattern(services, name="employee_id", pattern=r"EMP-\d{5}"))
+
+    said = talk_elsewhere("ann@example.org is EMP-12345", "", "thanks", "", "exit").out
+
+    assert "Sent with tags in the place of: email, employee_id." in said
+    [(_, first)], [(_, again), _, (_, last)] = _sent(chat_server)
+    assert first == again == "[REDACTED_EMAIL] is [REDACTED_EMPLOYEE_ID]"
+    assert last == "thanks"
+    assert stored()[0].messages == (Message("user", "ann@example.org is EMP-12345"),)
+
+
+def test_what_the_mode_leaves_out_stays_on_this_machine(talk_elsewhere, chat_server, stored):
+    printed = talk_elsewhere("write to ann@example.org", "exit", redaction_mode="exclude")
+
+    assert "E_CONFLICT: it holds private data (email), which LYRA_REDACTION_MODE=exclude keeps" in printed.err
+    assert "Press Enter" not in printed.err
+    assert (chat_server.asked, stored()) == ([], [])
+
+
+def test_where_the_search_fails_nothing_is_sent(talk_elsewhere, chat_server):
+    printed = talk_elsewhere("hello", "exit", redaction_names_model="no_such_model")
+
+    assert "E_NOT_SCANNED: " in printed.err
+    assert chat_server.asked == []

@@ -3,8 +3,8 @@
 import pytest
 
 from lyra_mcp.domain.redaction import UserPattern
-from lyra_mcp.domain.screening import Screen, Screened
-from lyra_mcp.errors import NotScanned
+from lyra_mcp.domain.screening import Screen, Screened, leaving
+from lyra_mcp.errors import Conflict, NotScanned
 
 PRIVATE = "write to taro@example.com"
 
@@ -58,3 +58,24 @@ def test_private_data_in_the_metadata_alone_makes_an_exchange_unsafe():
 
     assert Screen("redact").is_safe(exchange)
     assert not Screen("redact").is_safe(exchange | {"metadata": {"client": "taro@example.com"}})
+
+
+def said(*texts):
+    return [{"role": "user", "content": text} for text in texts]
+
+
+def test_what_leaves_has_tags_in_the_place_of_private_data():
+    assert leaving(said(PRIVATE, "clean"), Screen("redact")) == said("write to [REDACTED_EMAIL]", "clean")
+
+
+@pytest.mark.parametrize("mode", ["exclude", "quarantine"])
+def test_private_messages_stay_behind_and_a_private_question_is_refused(mode):
+    assert leaving(said(PRIVATE, "clean"), Screen(mode)) == said("clean")
+    with pytest.raises(Conflict, match=rf"private data \(email\), which LYRA_REDACTION_MODE={mode} keeps"):
+        leaving(said("clean", PRIVATE), Screen(mode))
+
+
+@pytest.mark.parametrize("screen", [None, Screen("redact", detectors=(broken,))], ids=["no search", "a broken one"])
+def test_what_nobody_could_search_does_not_leave(screen):
+    with pytest.raises(NotScanned):
+        leaving(said("clean"), screen)

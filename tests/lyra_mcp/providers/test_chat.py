@@ -4,7 +4,8 @@ import socket
 
 import pytest
 
-from lyra_mcp.errors import Invalid, ProviderUnavailable
+from lyra_mcp.domain.screening import Screen
+from lyra_mcp.errors import Invalid, NotScanned, ProviderUnavailable
 from lyra_mcp.providers import chat
 from lyra_mcp.providers.chat import ChatEndpoint
 
@@ -106,3 +107,70 @@ def test_only_the_loopback_is_this_machine(host, is_local):
     assert endpoint.is_local is is_local
 
     endpoint.close()
+
+
+class Elsewhere(ChatEndpoint):
+    """The server here, under another name."""
+
+    is_local = False
+
+
+PRIVATE = [
+    {"role": "system", "content": "Her mail is ann@example.org."},
+    {"role": "user", "content": "+1 212 555 0123"},
+]
+
+
+@pytest.fixture(name="elsewhere")
+def _elsewhere(chat_server):
+    endpoint = Elsewhere(base_url=chat_server.url, model="tiny", key=None)
+    yield endpoint
+    endpoint.close()
+
+
+def test_what_leaves_this_machine_is_searched_right_before(elsewhere, chat_server):
+    list(elsewhere.stream(PRIVATE, screen=Screen("redact")))
+
+    [(_, body)] = chat_server.asked
+    assert [message["content"] for message in body["messages"]] == [
+        "Her mail is [REDACTED_EMAIL].",
+        "[REDACTED_PHONE_INTL]",
+    ]
+
+
+def test_what_was_not_searched_does_not_leave_this_machine(elsewhere, chat_server):
+    def broken(text):
+        raise RuntimeError(text)
+
+    for screen in (None, Screen("redact", detectors=(broken,))):
+        with pytest.raises(NotScanned):
+            list(elsewhere.stream(QUESTION, screen=screen))
+
+    assert chat_server.asked == []
+
+
+def test_a_model_on_this_machine_reads_everything(endpoint, chat_server):
+    list(endpoint.stream(PRIVATE))
+
+    assert chat_server.asked[0][1]["messages"] == PRIVATE
+
+
+def test_what_is_for_this_machine_goes_to_no_proxy(chat_server, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    endpoint = ChatEndpoint(base_url=chat_server.url, model="tiny", key=None)
+
+    assert list(endpoint.stream(QUESTION)) == ["three ", "two ", "one"]
+
+    endpoint.close()
+
+
+def test_an_answer_that_sends_somewhere_else_is_not_followed(endpoint, chat_server):
+    chat_server.failures.append(307)
+
+    with pytest.raises(ProviderUnavailable, match="answered 307"):
+        list(endpoint.stream(QUESTION))
+
+    assert len(chat_server.asked) == 1
