@@ -31,6 +31,7 @@ SLEEPERS: dict[str, str] = {
 OTHER_FOLDERS: dict[str, str] = {
     "tests/golden": "what the public surface was when it was last reviewed",
     "tests/conversation": "both real processes, so it belongs to neither",
+    "tests/conversation/no_network": "what guards those processes in one of its tests",
     "tests/benchmarks": "mirrors benchmarks/, which is run from the repository and is no package",
 }
 

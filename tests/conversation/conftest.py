@@ -52,6 +52,14 @@ class House:
     home: Path
     runtime: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    #: Of the environment, beside the settings.
+    variables: dict[str, str] = field(default_factory=dict)
+    #: What stands before the command of a server.
+    prefix: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> list[str]:
+        return [*self.prefix, sys.executable, *SERVE]
 
     def environment(self, **settings: Any) -> dict[str, str]:
         """What a server in this house is started with; `settings` are named as in `Settings`."""
@@ -59,7 +67,7 @@ class House:
         ours = {"home": self.home, "runtime_dir": self.runtime, "threads": 1, "key_source": "file"}
         ours |= {**self.settings, **settings}
         quiet = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        return clean | quiet | {f"LYRA_{name.upper()}": str(value) for name, value in ours.items()}
+        return clean | quiet | {f"LYRA_{name.upper()}": str(value) for name, value in ours.items()} | self.variables
 
     def having(self, **settings: Any) -> "House":
         return replace(self, settings={**self.settings, **settings})
@@ -169,7 +177,8 @@ class Agent:
 
 @asynccontextmanager
 async def connect(house: House, *, mode: str = "auto", **settings: Any) -> AsyncIterator[Agent]:
-    parameters = StdioServerParameters(command=sys.executable, args=[*SERVE], env=house.environment(**settings))
+    command, *arguments = house.command
+    parameters = StdioServerParameters(command=command, args=arguments, env=house.environment(**settings))
     async with Client(parameters, mode=mode) as client:
         yield Agent(client)
 
@@ -189,7 +198,7 @@ class Host:
     def __init__(self, house: House, **settings: Any) -> None:
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server, in `kill`
         self.process = subprocess.Popen(
-            [sys.executable, *SERVE],
+            house.command,
             env=house.environment(**settings),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

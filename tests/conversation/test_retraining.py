@@ -1,7 +1,12 @@
 """From corrections to a better model that serves, and back: both real processes, a tiny model, and everybody killed."""
 
 import json
+import os
+import shutil
 import string
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -227,3 +232,79 @@ def test_the_same_loop_runs_on_a_deberta(opened, host, tmp_path):
         server.close()
 
     assert seen == WANTED
+
+
+NO_NETWORK = Path(__file__).parent / "no_network"
+
+
+@pytest.fixture(name="without_network")
+def _without_network(tmp_path):
+    """Guard what runs in a house, and give it no network but the loopback where this machine lets us."""
+    record = tmp_path / "record"
+    roots = [str(NO_NETWORK), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = {
+        "PYTHONPATH": os.pathsep.join(roots),
+        "NO_NETWORK_RECORD": str(record),
+        # What keeps silent only because it was told to is not what this is about.
+        "HF_HUB_OFFLINE": "0",
+        "TRANSFORMERS_OFFLINE": "0",
+    }
+    # A network namespace of its own also stops what is no Python; not every machine allows one.
+    namespace = ("unshare", "--map-root-user", "--net")
+    is_allowed = shutil.which("unshare") and not subprocess.run([*namespace, "true"], check=False).returncode
+    prefix = namespace if is_allowed else ()
+
+    def lines():
+        return [json.loads(line) for line in record.read_text().splitlines()]
+
+    return (lambda house: replace(house, variables=variables, prefix=prefix)), lines
+
+
+def test_the_guard_stops_and_records_whoever_reaches_out(own_house, without_network):
+    guarded, lines = without_network
+    program = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=1)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=guarded(own_house).environment(), capture_output=True, check=False
+    )
+
+    assert b"there is no network here" in done.stderr
+    assert [line["tried"] for line in lines() if "tried" in line] == ["192.0.2.1"]
+
+
+def test_the_whole_loop_runs_where_there_is_no_network(own_house, host, without_network):
+    """Conversations, recall, prompts, intents, corrections, a training that serves: no process even tries."""
+    guarded, lines = without_network
+    server = host(guarded(own_house.having(**SETTINGS, tools="full")))
+    remembered = live_with_it(server)
+    seen = loop(server)
+    seen.pop("job")
+    server.close()
+
+    assert seen == WANTED
+    assert remembered == {"example": 5, "intent": "boats", "exported": True}
+    commands = [" ".join(line["guarded"]) for line in lines() if "guarded" in line]
+    for part in ("lyra_mcp serve", "-m ml_worker", "ml_worker.training.run"):
+        assert any(part in command for command in commands), part
+    assert [line for line in lines() if "tried" in line] == []
+
+
+def live_with_it(server):
+    """Everything beside the corrections; returns what was shown, recognised and written."""
+    asked = [{"role": "user", "content": "Where does our sailing boat lie?"}]
+    memory = {"kind": "conversation", "messages": asked, "response": "At the pier in Porto."}
+    server.answer("remember", memory=memory)
+    server.answer("feedback", action="rate", rating=5)
+    while not any("meaning" in hit["why"] for hit in server.answer("recall", query="the yacht's mooring")["hits"]):
+        pass  # bounded by pytest's timeout: the vectors follow
+    examples = server.answer("prompt_context", task="the boat")["examples"]
+    for number in range(30):
+        for intent, text in (("boats", f"sail the boat to harbour {number}"), ("meals", f"cook soup for {number}")):
+            server.answer("intent", action="add_example", text=text, intent=intent)
+    server.answer("intent", action="train")
+    guessed = server.answer("intent", action="predict", text="sail the boat to harbour 99")
+    exported = server.answer("privacy", action="export")
+    return {
+        "example": examples[0]["rating"],
+        "intent": guessed["intent"],
+        "exported": Path(exported["path"]).is_file(),
+    }
