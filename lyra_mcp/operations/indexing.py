@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lyra_mcp.domain.passages import passages
-from lyra_mcp.errors import Invalid, LyraError, Unavailable
+from lyra_mcp.errors import Invalid, LyraError, WorkerBusy
 from lyra_mcp.storage import memory_index
 from lyra_mcp.storage.database import Database
 from lyra_mcp.storage.memory_index import Encoder, PartVector, Waiting
@@ -23,8 +23,10 @@ BATCH_MEMORIES = 64
 QUIET_S = 0.4
 #: A run of writes that does not end gets one batch in so many seconds.
 QUIET_S_MAX = 5.0
-#: What a query's vector may take before the words alone answer; a worker that starts needs longer.
+#: What a query's vector may take before the words alone answer.
 QUERY_TIMEOUT_S = 3.0
+#: To find out whether a worker is ready: one that is starting needs seconds, and nobody shall wait for it.
+READY_TIMEOUT_S = 0.5
 RETRY_S_MIN = 2.0
 RETRY_S_MAX = 120.0
 
@@ -89,13 +91,18 @@ class Indexer:
     async def embed_query(self, query: str) -> QueryVector:
         """
         Raises:
-            Unavailable: the worker is not there, not ready within `QUERY_TIMEOUT_S`, or busy.
+            WorkerWarming: the worker is starting.
+            WorkerBusy: it is ready, and does not answer within `QUERY_TIMEOUT_S`.
+            Unavailable: there is none, or the database cannot be used.
         """
+        await self._worker.ready(within_s=READY_TIMEOUT_S)
         try:
             async with asyncio.timeout(QUERY_TIMEOUT_S):
                 reply = await self._worker.embed([query])
         except TimeoutError as error:
-            raise Unavailable("the worker is starting or busy; call again in about 10 s") from error
+            raise WorkerBusy(
+                f"the worker did not answer within {QUERY_TIMEOUT_S:g} s; call again in a few seconds"
+            ) from error
         return QueryVector(await self._served_by(reply), base64.b64decode(reply.vectors[0]))
 
     async def prepare(self) -> tuple[Encoder, int]:

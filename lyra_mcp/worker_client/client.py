@@ -1,5 +1,6 @@
 """What the server asks of the worker: judgements, vectors, adapters. Every reply is checked before it is believed."""
 
+import asyncio
 import base64
 import binascii
 import math
@@ -9,9 +10,9 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import ValidationError
 
-from lyra_mcp.errors import Invalid, WorkerGone
+from lyra_mcp.errors import Invalid, WorkerGone, WorkerWarming
 from lyra_mcp.worker_client.address import WorkerAbsent
-from lyra_mcp.worker_client.connection import NEXT_STEP
+from lyra_mcp.worker_client.connection import NEXT_STEP, WARMING_NEXT_STEP
 from lyra_mcp.worker_client.process import WorkerProcess
 from lyra_mcp.worker_client.status import WorkerStatus
 from schema import wire
@@ -47,9 +48,18 @@ class WorkerClient:
     async def close(self) -> None:
         await self._process.close()
 
-    async def ready(self) -> None:
-        """Return when a worker is ready; starts one if there is none. Raises like `judge`."""
-        await self._process.ensure()
+    async def ready(self, *, within_s: float | None = None) -> None:
+        """Return when a worker is ready; starts one if there is none, which goes on when the time is up.
+
+        Raises:
+            WorkerWarming: not within `within_s`.
+            LyraError: like `judge`.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                await self._process.ensure()
+        except TimeoutError as error:
+            raise WorkerWarming(f"the models are still loading; {WARMING_NEXT_STEP}") from error
 
     async def judge(self, pairs: Sequence[wire.Pair], *, adapter: str, representation: bool) -> wire.JudgeReply:
         """Judge up to `PAIRS_MAX` pairs; starts a worker if there is none.

@@ -30,11 +30,13 @@ PRESENCE_OPEN_TIMEOUT_S = 10.0
 
 NEXT_STEP = "server_status shows the worker's state, and the next call starts a new worker when it is gone"
 
+WARMING_NEXT_STEP = "call again in about 10 s; server_status shows when the models are ready"
+
 ReplyT = TypeVar("ReplyT", bound=wire.Message)
 
 _ERRORS: dict[wire.ProblemCode, tuple[type[LyraError], str]] = {
     "invalid": (Invalid, "change the request"),
-    "warming": (WorkerWarming, "call again in about 10 s; server_status shows when the models are ready"),
+    "warming": (WorkerWarming, WARMING_NEXT_STEP),
     "busy": (WorkerBusy, "call again in a few seconds, or with fewer pairs"),
     "failed": (WorkerGone, NEXT_STEP),
     "unknown_adapter": (NotFound, "server_status shows what is loaded"),

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from lyra_mcp.domain.filters import Filters
 from lyra_mcp.domain.memories import Message, NewConversation, NewEpisode, NewFact
-from lyra_mcp.errors import WorkerGone
-from lyra_mcp.operations import rating, recalling
+from lyra_mcp.errors import WorkerGone, WorkerWarming
+from lyra_mcp.operations import indexing, rating, recalling
 from lyra_mcp.operations.forgetting import forget
 from lyra_mcp.operations.remembering import remember
 
@@ -63,6 +63,29 @@ async def test_without_a_worker_words_alone_answer_and_it_says_so(services, keep
 
     assert [hit.memory.memory_id for hit in found.hits] == [kept]
     assert found.degraded_reason == "found by words alone; E_WORKER: it died"
+
+
+async def test_a_worker_that_is_busy_is_waited_for_a_moment_and_called_busy(services, keep, worker, monkeypatch):
+    monkeypatch.setattr(indexing, "QUERY_TIMEOUT_S", 0.05)
+    kept = await keep("The bridge opens at seven.")
+    await services.index.idle()
+    worker.is_free.clear()
+
+    found = await recalling.recall(services, "bridge")
+
+    assert [hit.memory.memory_id for hit in found.hits] == [kept]
+    assert found.degraded_reason.startswith("found by words alone; E_BUSY: the worker did not answer within 0.05 s")
+
+
+async def test_a_worker_that_starts_is_hardly_waited_for_and_called_warming(services, keep, worker):
+    kept = await keep("The bridge opens at seven.")
+    worker.problem = WorkerWarming("the models are still loading")
+
+    found = await recalling.recall(services, "bridge")
+
+    assert [hit.memory.memory_id for hit in found.hits] == [kept]
+    assert found.degraded_reason == "found by words alone; E_WARMING: the models are still loading"
+    assert worker.readied_within_s == [0.5]
 
 
 async def test_meaning_finds_what_shares_no_word_with_the_question_after_stemming(services, keep, find):

@@ -41,6 +41,13 @@ async def test_a_representation_comes_when_it_is_asked_for(client):
     assert reply.judgements[0].representation is not None
 
 
+async def test_a_worker_that_is_loading_is_waited_for_as_long_as_the_caller_says(server):
+    client = WorkerClient(server("--warming-s=60"))
+
+    with pytest.raises(WorkerWarming, match="still loading; call again in about 10 s"):
+        await client.ready(within_s=0.2)
+
+
 async def test_texts_are_embedded(client):
     reply = await client.embed(["one", "two"])
 
