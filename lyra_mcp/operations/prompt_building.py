@@ -12,7 +12,7 @@ from lyra_mcp.domain.redaction import redact
 from lyra_mcp.domain.screening import Screen
 from lyra_mcp.errors import Unavailable
 from lyra_mcp.operations import preferring, recalling, redacting
-from lyra_mcp.operations.recalling import Hit
+from lyra_mcp.operations.recalling import Hit, Search
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import memories
 from lyra_mcp.storage.database import Transaction
@@ -72,21 +72,22 @@ async def build_prompt(
 
 async def _recall(services: Services, query: str, *, wants_examples: bool, wants_notes: bool) -> _Found:
     """A worker that is down costs relevance and not the prompt."""
-    exchanges: Sequence[Hit] = ()
-    anything: Sequence[Hit] = ()
-    reason = ""
+    settings = services.settings
+    rated_well = Filters(kinds=("conversation",), min_rating=settings.few_shot_min_rating)
+    searches = []
+    if wants_examples:
+        searches.append(Search(rated_well, limit=CANDIDATES_PER_EXAMPLE * settings.few_shot_max))
+    if wants_notes:
+        searches.append(Search(limit=NOTES_MAX + settings.few_shot_max))
+    if not searches:
+        return _Found()
     try:
-        if wants_examples:
-            rated_well = Filters(kinds=("conversation",), min_rating=services.settings.few_shot_min_rating)
-            limit = CANDIDATES_PER_EXAMPLE * services.settings.few_shot_max
-            recalled = await recalling.recall(services, query, filters=rated_well, limit=limit)
-            exchanges, reason = recalled.hits, recalled.degraded_reason
-        if wants_notes:
-            recalled = await recalling.recall(services, query, limit=NOTES_MAX + services.settings.few_shot_max)
-            anything, reason = recalled.hits, recalled.degraded_reason
+        recalled = await recalling.recall_each(services, query, searches)
     except Unavailable as error:
-        reason = str(error)
-    return _Found(exchanges, anything, reason)
+        return _Found(degraded_reason=str(error))
+    exchanges = recalled[0].hits if wants_examples else ()
+    anything = recalled[-1].hits if wants_notes else ()
+    return _Found(exchanges, anything, recalled[0].degraded_reason)
 
 
 async def _read_examples(services: Services, tx: Transaction, hits: Sequence[Hit]) -> list[Example]:

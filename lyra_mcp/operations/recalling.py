@@ -1,7 +1,7 @@
 """Find memories again: by their words and by their meaning, fused; by words alone where no model answers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lyra_mcp.domain import fusion
 from lyra_mcp.domain.filters import Filters
@@ -22,6 +22,13 @@ CJK_WEIGHT = 0.1
 CJK_SHARE_MIN = 0.3
 #: Words that are named in a reason.
 WORDS_NAMED_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    filters: Filters = field(default_factory=Filters)
+    limit: int = 5
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +58,33 @@ async def recall(
     Raises:
         StorageFailed: the database cannot be read.
     """
-    filters = filters or Filters()
+    [recalled] = await recall_each(services, query, [Search(filters or Filters(), limit, offset)])
+    return recalled
+
+
+async def recall_each(services: Services, query: str, searches: Sequence[Search]) -> list[Recalled]:
+    """Likewise, for several searches with one query: it gets one vector."""
     words = query_words(query)
     async with services.database.reading() as tx:
         if not words:
-            return await _newest(tx, filters, limit=limit, offset=offset)
-        by_words = await memory_search.search_words(tx, match_expressions(query), filters)
-        found = await memory_search.list_candidates(tx, by_words, filters)
-    vector, degraded_reason = await _embed(services, without(query, _speakers(found, words)))
+            return [await _newest(tx, search) for search in searches]
+        by_words = [await memory_search.search_words(tx, match_expressions(query), one.filters) for one in searches]
+        found = [
+            await memory_search.list_candidates(tx, seqs, search.filters)
+            for seqs, search in zip(by_words, searches, strict=True)
+        ]
+    speakers = {speaker for candidates in found for speaker in _speakers(candidates, words)}
+    vector, degraded_reason = await _embed(services, without(query, speakers))
+    recalled = []
     async with services.database.reading() as tx:
-        by_meaning = {}
-        if vector is not None:
-            by_meaning = await memory_search.search_vectors(tx, vector.encoder, vector.vector, filters)
-        ranked = await _rank(services, tx, query, by_words, by_meaning, found, filters, vector)
-        page = ranked[offset : offset + limit]
-        hits = await _hits(tx, page, words)
         state, is_ready = await _index_state(tx)
+        for search, seqs, candidates in zip(searches, by_words, found, strict=True):
+            ranked = await _rank(services, tx, query, seqs, candidates, search.filters, vector)
+            hits = await _hits(tx, ranked[search.offset : search.offset + search.limit], words)
+            recalled.append(Recalled(hits, len(ranked), state, degraded_reason))
     if not is_ready:
         services.index.wake()
-    return Recalled(hits, len(ranked), state, degraded_reason)
+    return recalled
 
 
 def _speakers(candidates: list[Candidate], words: list[str]) -> set[str]:
@@ -90,11 +105,13 @@ async def _rank(
     tx: Transaction,
     query: str,
     by_words: Mapping[int, float],
-    by_meaning: Mapping[int, float],
     found: list[Candidate],
     filters: Filters,
     vector: QueryVector | None,
 ) -> list[Ranked]:
+    by_meaning = {}
+    if vector is not None:
+        by_meaning = await memory_search.search_vectors(tx, vector.encoder, vector.vector, filters)
     is_foreign = vector is not None and vector.encoder.model == BUILTIN and cjk_share(query) >= CJK_SHARE_MIN
     words = fusion.words_arm(by_words)
     meaning = fusion.meaning_arm(by_meaning, weight=CJK_WEIGHT if is_foreign else 1.0)
@@ -129,8 +146,8 @@ def _why(ranked: Ranked, words: list[str]) -> str:
     return "; ".join(reasons)
 
 
-async def _newest(tx: Transaction, filters: Filters, *, limit: int, offset: int) -> Recalled:
-    listed = await memory_search.list_newest(tx, filters, limit=limit, offset=offset)
+async def _newest(tx: Transaction, search: Search) -> Recalled:
+    listed = await memory_search.list_newest(tx, search.filters, limit=search.limit, offset=search.offset)
     hits = [
         Hit(memory, 0.0, "among the newest; the query has no word")
         for memory in await memories.get_many(tx, listed.seqs)

@@ -204,6 +204,18 @@ async def test_examples_can_be_switched_off_and_asked_for_from_five_stars(person
     assert await under(few_shot_max=0).examples() == []
 
 
+async def test_a_task_is_embedded_once_for_examples_and_memories(person, worker):
+    await person.ask("How do I deploy the service?", "Push the button.", 5)
+    await person.keep(NewEpisode("note", "The service runs in Porto.", {}))
+    await person.services.index.idle()
+    worker.embedded.clear()
+
+    built = await person.build("Deploy the service")
+
+    assert worker.embedded == [["Deploy the service"]]
+    assert (len(built.prompt.examples), len(built.prompt.notes)) == (1, 1)
+
+
 async def test_with_the_worker_down_it_still_works_and_says_so(person, worker):
     memory_id = await person.ask("How do I deploy?", "make deploy", rating=5)
     worker.problem = WorkerGone("the worker ended")
