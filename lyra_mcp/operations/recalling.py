@@ -63,10 +63,10 @@ async def recall(
 
 
 async def recall_each(services: Services, query: str, searches: Sequence[Search]) -> list[Recalled]:
-    """Likewise, for several searches with one query: it gets one vector."""
+    """Likewise, for several searches with one query: it gets one vector, and none where there is nothing to find."""
     words = query_words(query)
     async with services.database.reading() as tx:
-        if not words:
+        if not words or not any([await memory_search.is_any(tx, search.filters) for search in searches]):
             return [await _newest(tx, search) for search in searches]
         by_words = [await memory_search.search_words(tx, match_expressions(query), one.filters) for one in searches]
         found = [

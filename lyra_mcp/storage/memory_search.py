@@ -113,6 +113,14 @@ def _speaker(opening: str) -> str | None:
     return found[1] if found else None
 
 
+async def is_any(tx: Transaction, filters: Filters) -> bool:
+    """Whether a memory that still counts passes the filters."""
+    condition, values = _condition(filters)
+    where = f"superseded_by IS NULL{' AND ' + condition if condition else ''}"
+    cursor = await tx.execute(f"SELECT EXISTS (SELECT 1 FROM memories m WHERE {where})", tuple(values))  # noqa: S608 - our own conditions
+    return bool(await first_value(cursor))
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     seqs: list[int]

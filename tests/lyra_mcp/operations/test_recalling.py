@@ -65,6 +65,17 @@ async def test_without_a_worker_words_alone_answer_and_it_says_so(services, keep
     assert found.degraded_reason == "found by words alone; E_WORKER: it died"
 
 
+async def test_where_there_is_nothing_to_find_no_worker_is_asked(services, keep, worker):
+    worker.problem = WorkerWarming("the models are still loading")
+    empty = await recalling.recall(services, "bridge")
+    await keep("The bridge opens at seven.")
+    filtered = await recalling.recall(services, "bridge", filters=Filters(kinds=("workflow",)))
+
+    assert (empty.hits, empty.total, empty.index_state, empty.degraded_reason) == ([], 0, "ready", "")
+    assert (filtered.hits, filtered.degraded_reason) == ([], "")
+    assert 0.5 not in worker.readied_within_s
+
+
 async def test_a_worker_that_is_busy_is_waited_for_a_moment_and_called_busy(services, keep, worker, monkeypatch):
     monkeypatch.setattr(indexing, "QUERY_TIMEOUT_S", 0.05)
     kept = await keep("The bridge opens at seven.")

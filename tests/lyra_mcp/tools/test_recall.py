@@ -98,9 +98,10 @@ async def test_a_worker_that_is_away_degrades_the_answer(connect, remember, work
     assert answer["degraded_reason"] == "found by words alone; E_WORKER: it died"
 
 
-async def test_nothing_found_by_words_alone_is_worth_another_try(connect, worker):
+async def test_nothing_found_by_words_alone_is_worth_another_try(connect, worker, remember):
     worker.problem = WorkerGone("it died")
     async with connect() as agent:
+        await remember(agent, "Cats sleep.")
         answer = await agent.call("recall", query="bridge")
 
     assert (answer["hits"], answer["degraded"]) == ([], True)
