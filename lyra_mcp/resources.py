@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -45,7 +46,7 @@ async def read_claim(claim_id: str, call: Call) -> str:
             "label": edge.label,
             "confidence": edge.confidence,
             "label_source": edge.label_source,
-            "prediction": edge.prediction and asdict(edge.prediction),
+            "prediction": edge.prediction and _with_adapter(asdict(edge.prediction)),
             "reviewed": edge.edge_id in scored.reviewed_edge_ids,
             "blocked": edge.edge_id in scored.blocked_edge_ids,
         }
@@ -76,7 +77,7 @@ async def read_memory(memory_id: str, call: Call) -> str:
 
 async def read_report(evaluation_id: str, call: Call) -> str:
     """One evaluation, with its bins."""
-    return _dump(asdict(await _find(evaluation_id, call)))
+    return _dump(_with_adapter(asdict(await _find(evaluation_id, call))))
 
 
 async def read_reliability_diagram(evaluation_id: str, call: Call) -> str:
@@ -109,6 +110,11 @@ async def _find(evaluation_id: str, call: Call) -> Evaluation:
 
 def _resource_error(error: LyraError) -> ResourceError:
     return ResourceNotFoundError(str(error)) if isinstance(error, NotFound) else ResourceError(str(error))
+
+
+def _with_adapter(fields: dict[str, Any]) -> dict[str, Any]:
+    """Null where there was none, as the tools say it."""
+    return {**fields, "adapter": fields["adapter"] or None}
 
 
 def _dump(value: object) -> str:

@@ -4,17 +4,22 @@ from collections.abc import Collection
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from lyra_mcp.domain.edges import Triple
 from lyra_mcp.errors import Invalid
 from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.serving import BASE
 from schema.vocabulary import LABELS
 
 #: The SDK hands this to a tool; it does not appear among the arguments.
 Call = Context[Services, object]
 
 Reason = Annotated[str | None, Field(min_length=1, max_length=2_000, description="why; kept with the record")]
+
+
+#: In an answer, whatever the database and the worker write: null where the base answers alone.
+AdapterName = Annotated[str | None, BeforeValidator(lambda name: None if name in {"", BASE} else name)]
 
 
 class Result(BaseModel):
@@ -34,6 +39,11 @@ class Answer(Result):
         return {
             name: value for name, value in serialise(self).items() if value is not None or fields[name].is_required()
         }
+
+
+class ServingView(Result):
+    adapter: AdapterName = Field(description="null: none")
+    version: int | None
 
 
 class PerLabel(Result):

@@ -13,7 +13,7 @@ from lyra_mcp.operations.adapters import Comparison, Registry, VersionView, corr
 from lyra_mcp.operations.services import Services
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import GateView, JobMetrics, metrics_view
-from lyra_mcp.tools._shared import Answer, Call, Reason, Result, refuse_stray, services
+from lyra_mcp.tools._shared import Answer, Call, Reason, Result, ServingView, refuse_stray, services
 from schema.vocabulary import Alias, AliasAction, JobKind
 
 TITLE = "Adapters and versions"
@@ -59,11 +59,6 @@ class Event(Result):
     forced: bool
     reason: str | None
     created_at: str
-
-
-class ServingView(Result):
-    adapter: str
-    version: int | None
 
 
 class ChangeView(Result):

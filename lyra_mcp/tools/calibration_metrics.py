@@ -11,7 +11,8 @@ from lyra_mcp.errors import Invalid
 from lyra_mcp.operations import calibration as operations
 from lyra_mcp.operations.calibration import Current, Evaluated, Stats
 from lyra_mcp.operations.services import Services
-from lyra_mcp.tools._shared import Answer, Call, Result, services
+from lyra_mcp.operations.serving import BASE
+from lyra_mcp.tools._shared import AdapterName, Answer, Call, Result, services
 from schema.vocabulary import CalibrationAction
 
 TITLE = "Calibration metrics"
@@ -21,7 +22,6 @@ ANNOTATIONS = ToolAnnotations(
 )
 
 ActionName = Literal["get_stats", "evaluate", "get_evaluations", "get_diagram_data", "fit"]
-BASE = "base"
 
 
 class Interval(Result):
@@ -62,7 +62,7 @@ class Bin(Result):
 class Evaluation(Result):
     evaluation_id: str
     created_at: str
-    adapter: str
+    adapter: AdapterName
     calibration_version: int
     temperature: float
     n: int
@@ -88,7 +88,7 @@ class Event(Result):
 class Serving(Result):
     base_model: str
     fingerprint: str
-    adapter: str
+    adapter: AdapterName
     calibration_version: int
     temperature: float
 

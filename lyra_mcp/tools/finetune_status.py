@@ -9,18 +9,13 @@ from lyra_mcp.domain.versions import UNDER_WAY
 from lyra_mcp.operations import finetuning
 from lyra_mcp.operations.adapters import read_serving
 from lyra_mcp.tools._jobs import JobView, TriggersView, job_view, next_step_of, triggers_view
-from lyra_mcp.tools._shared import Answer, Call, Result, services
+from lyra_mcp.tools._shared import Answer, Call, ServingView, services
 from schema.jobs import JobStatus
 
 TITLE = "Retraining status"
 PROFILE = "core"
 ANNOTATIONS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 JOBS_SHOWN = 10
-
-
-class ServingView(Result):
-    adapter: str = Field(description="'base' for none")
-    version: int | None
 
 
 class FinetuneStatusAnswer(Answer):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lyra_mcp.operations import judging
 from lyra_mcp.operations.judging import JudgedPair
-from lyra_mcp.tools._shared import Answer, Call, PerLabel, Result, per_label, services
+from lyra_mcp.tools._shared import AdapterName, Answer, Call, PerLabel, Result, per_label, services
 from schema.vocabulary import Label
 from schema.wire import PAIRS_MAX, Pair
 
@@ -39,7 +39,7 @@ class PairResult(Result):
 class ServedBy(Result):
     base_model: str
     fingerprint: str
-    adapter: str | None
+    adapter: AdapterName
     calibration: int
     device: str
 

@@ -5,7 +5,7 @@ from typing import Literal
 from mcp.types import ToolAnnotations
 
 from lyra_mcp.operations.status import read_status
-from lyra_mcp.tools._shared import Answer, Call, Result, services
+from lyra_mcp.tools._shared import AdapterName, Answer, Call, Result, services
 from lyra_mcp.version import VERSION
 
 TITLE = "Server status"
@@ -29,7 +29,7 @@ class Worker(Result):
     device: str | None
     models: Models | None
     fingerprint: str | None
-    adapter: str | None
+    adapter: AdapterName
     queue: Queue | None
 
 

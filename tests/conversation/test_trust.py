@@ -76,7 +76,7 @@ async def test_what_was_planted_everywhere_is_exported_and_then_in_no_byte_of_th
 
         # The same server goes on, with an empty database and the base alone.
         assert (await agent("privacy", action="report"))["report"]["stored"] == {"audit_log": 1}
-        assert (await agent("adapters", action="status"))["serving"] == {"adapter": "base", "version": None}
+        assert (await agent("adapters", action="status"))["serving"] == {"adapter": None, "version": None}
         judged = await agent("judge", pairs=[{"premise": "a", "hypothesis": "b"}])
         assert judged["served_by"]["adapter"] is None
         audit = await agent("privacy", action="audit")

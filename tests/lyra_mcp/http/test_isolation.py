@@ -137,7 +137,7 @@ async def test_each_user_is_served_by_their_own_adapter(serving, machine, worker
             of_local = (await local.call("finetune_status"))["serving"]
 
     assert of_alice["adapter"] == f"users/alice/{job['job_id']}"
-    assert of_bob == {"adapter": "base", "version": None}
+    assert of_bob == {"adapter": None, "version": None}
     assert of_local == {"adapter": "of-the-owner", "version": None}
     assert (status["adapter_loaded"], status.get("adapter_path")) == (False, None)
     assert judged["served_by"]["adapter"] is None

@@ -28,7 +28,7 @@ async def test_a_version_is_activated_and_taken_back_by_the_person(connect, mach
         ("activate", "better"),
         ("rollback", "worse"),
     ]
-    assert listed["serving"] == {"adapter": "base", "version": None}
+    assert listed["serving"] == {"adapter": None, "version": None}
 
 
 async def test_a_person_who_does_not_agree_lets_nothing_serve(connect, machine, person):
@@ -39,7 +39,7 @@ async def test_a_person_who_does_not_agree_lets_nothing_serve(connect, machine, 
         status = await agent.call("adapters", action="status")
 
     assert text == "E_CONFIRM: the person did not agree (decline); nothing was changed"
-    assert status["serving"] == {"adapter": "base", "version": None}
+    assert status["serving"] == {"adapter": None, "version": None}
 
 
 async def test_a_version_that_failed_the_gate_is_refused_before_anybody_is_asked(connect, machine, person, questions):

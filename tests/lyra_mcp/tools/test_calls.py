@@ -207,6 +207,8 @@ async def test_the_queue_offers_edges_and_the_metrics_follow_the_answers(connect
         assert sum(row["n"] for row in diagram["bins"]) == 20
         stats = await agent.call("calibration_metrics", action="get_stats", adapter="base")
         assert [version["version"] for version in stats["versions"]] == [1]
+        # No adapter is null, whoever says so; only as an argument it has a name.
+        assert (stats["serving"]["adapter"], stats["previous"]["adapter"]) == (None, None)
 
 
 async def test_the_status_says_what_works(connect, worker):

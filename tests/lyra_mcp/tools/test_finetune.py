@@ -176,7 +176,7 @@ async def test_the_status_begins_with_nothing_and_starts_nothing(connect, machin
         },
         "ready": False,
         "jobs": [],
-        "serving": {"adapter": "base", "version": None},
+        "serving": {"adapter": None, "version": None},
         "next_step": "",
     }
     assert machine.asked == []
