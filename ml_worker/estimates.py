@@ -72,6 +72,8 @@ def preflight(order: Preflight, jobs_root: Path, probes: Probes, *, parameters: 
     """Answer without starting or writing anything."""
     steps, limits = planned_steps(order), order.limits
     device, problem = _accepted(order, jobs_root, probes)
+    if problem is not None:  # nothing is estimated of a training that would be refused
+        return PreflightReply(device=device, steps=steps, estimate_s=None, warnings=[], problem=problem)
     pace = measured_s_per_char(jobs_root, device, limits.threads)
     if pace is None and parameters is not None and device == "cpu":
         pace = calculated_s_per_char(parameters, limits.threads)
@@ -83,7 +85,7 @@ def preflight(order: Preflight, jobs_root: Path, probes: Probes, *, parameters: 
         steps=steps,
         estimate_s=estimate_s,
         warnings=[cpu_warning(estimate_s)] if warned and estimate_s is not None else [],
-        problem=problem,
+        problem=None,
     )
 
 

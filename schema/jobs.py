@@ -249,7 +249,7 @@ class Preflight(Message):
 class PreflightReply(Message):
     device: Literal["cpu", "cuda"]
     steps: int
-    #: Null while the base is loading and no earlier job was measured.
+    #: Null where it would be refused, and while the base is loading and no earlier job was measured.
     estimate_s: float | None
     warnings: list[str]
     #: Why it would be refused.

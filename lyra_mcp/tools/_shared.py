@@ -1,7 +1,7 @@
 """What the tools' results and parameters have in common."""
 
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from mcp.server.mcpserver import Context
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
@@ -31,14 +31,16 @@ class Result(BaseModel):
 class Answer(Result):
     """A whole answer: it ends with what a good agent would do now, and leaves out what does not apply."""
 
+    #: Promised names that stand in an answer as null where they were given and have no value.
+    NULLABLE: ClassVar[frozenset[str]] = frozenset()
+
     next_step: str = ""
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        fields = type(self).model_fields
-        return {
-            name: value for name, value in serialise(self).items() if value is not None or fields[name].is_required()
-        }
+        required = {name for name, field in type(self).model_fields.items() if field.is_required()}
+        shown = required | (self.NULLABLE & self.model_fields_set)
+        return {name: value for name, value in serialise(self).items() if value is not None or name in shown}
 
 
 class ServingView(Result):

@@ -39,6 +39,8 @@ QUARANTINED_SHOWN = 10
 
 
 class FinetuneAnswer(Answer):
+    NULLABLE = frozenset({"estimate_s"})
+
     action: ActionName
     job_id: str | None = None
     state: JobState | None = None
@@ -48,7 +50,7 @@ class FinetuneAnswer(Answer):
     data: dict[str, int] | None = Field(None, description="samples by source")
     excluded: dict[str, int] | None = Field(None, description="pairs left out, by reason")
     cost: float | None = Field(None, description="in US dollars; local training costs nothing")
-    estimate_s: float | None = None
+    estimate_s: float | None = Field(None, description="null: not estimated")
     device: str | None = None
     warnings: list[str] | None = None
     recipe_name: str | None = None
@@ -151,7 +153,7 @@ def _planned(planned: Plan) -> FinetuneAnswer:
         data=planned.data.counts,
         excluded=planned.data.excluded,
         cost=0.0,
-        estimate_s=planned.preflight.estimate_s,
+        estimate_s=planned.preflight.estimate_s if eligible else None,
         device=planned.preflight.device,
         warnings=[*planned.preflight.warnings, *_privacy_warnings(planned.data)],
         recipe_name=planned.recipe_name,

@@ -39,7 +39,7 @@ async def test_a_plan_with_too_few_reviews_says_so(connect, machine):
         plan = await agent.call("finetune", action="plan")
         text = await agent.refused("finetune", action="start", force=True, confirm=True)
 
-    assert (plan["eligible"], plan["next_step"]) == (False, plan["obstacle"])
+    assert (plan["eligible"], plan["next_step"], plan["estimate_s"]) == (False, plan["obstacle"], None)
     assert (
         "3 reviews by people can be trained on, and at least 10 are needed; review_queue() offers" in plan["obstacle"]
     )

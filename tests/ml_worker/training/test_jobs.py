@@ -226,6 +226,14 @@ async def test_too_few_samples_are_told_before_the_start(client, recipe):
     assert (reply.problem.code, reply.steps) == ("too_few_samples", 3)
 
 
+async def test_nothing_is_estimated_of_a_training_that_would_be_refused(jobs_root, recipe):
+    machine = JobMachine(JobOptions(jobs_root, jobs_root, encoder_parameters=lambda: 10_000_000))
+
+    for samples in (0, 99):
+        reply = machine.preflight(Preflight(recipe=recipe, samples=samples, chars_mean=300))
+        assert (reply.problem.code, reply.estimate_s, reply.warnings) == ("too_few_samples", None, [])
+
+
 async def test_without_an_earlier_job_the_estimate_is_calculated(jobs_root, recipe):
     machine = JobMachine(JobOptions(jobs_root, jobs_root, encoder_parameters=lambda: 10_000_000))
 
