@@ -2,11 +2,11 @@
 
 from lyra_mcp.domain.memories import check_rating
 from lyra_mcp.errors import Invalid, NotFound
-from lyra_mcp.operations import preferring
+from lyra_mcp.operations import consent, preferring
 from lyra_mcp.operations.feedback import Action
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import conversations, memories
-from lyra_mcp.storage.conversations import HIGH_RATING_MIN, ConversationStats
+from lyra_mcp.storage.conversations import HIGH_RATING_MIN
 from lyra_mcp.storage.database import Transaction
 from lyra_mcp.storage.memories import Conversation
 
@@ -45,7 +45,7 @@ def rate_conversation(
 async def training_data(
     lyra: Services, *, min_rating: int = HIGH_RATING_MIN, limit: int | None = None
 ) -> list[Conversation]:
-    """Conversations rated at least so and not yet used by a training, newest first.
+    """Conversations rated at least so and not yet used by a training, newest first; none without the person's yes.
 
     Raises:
         Invalid: an argument is no whole number in its range.
@@ -54,12 +54,9 @@ async def training_data(
     if limit is not None and (type(limit) is not int or limit < 0):
         raise Invalid("limit must be a whole number from 0 on; correct it and call again")
     async with lyra.database.reading() as tx:
+        if not await consent.may_learn_from_conversations(tx):
+            return []
         return await memories.conversations(tx, min_rating=min_rating, limit=limit, unused_only=True)
-
-
-async def conversation_stats(lyra: Services) -> ConversationStats:
-    async with lyra.database.reading() as tx:
-        return await conversations.count(tx)
 
 
 async def _find(tx: Transaction, conversation_id: str | None) -> Conversation:

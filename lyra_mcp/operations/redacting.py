@@ -1,6 +1,5 @@
 """What may be kept of a text: the person's own patterns, and the detectors' word on it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -8,7 +7,7 @@ import anyio
 from lyra_mcp.domain.detectors.names import NAME_TYPES
 from lyra_mcp.domain.detectors.user_patterns import PATTERNS_MAX, check_pattern
 from lyra_mcp.domain.redaction import TYPES, Finding, UserPattern, redact
-from lyra_mcp.domain.screening import Screen, Screened
+from lyra_mcp.domain.screening import Screen
 from lyra_mcp.errors import Conflict, NotFound
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import audit_log, privacy_patterns
@@ -38,12 +37,6 @@ async def redacted(lyra: Services, text: str) -> Redacted:
     """
     found = await findings(lyra, text)
     return Redacted(redact(text, found), found)
-
-
-async def screened(lyra: Services, texts: Sequence[str]) -> list[Screened]:
-    """What the person's mode leaves of each text; never raises for what stands in a text."""
-    screen = await screen_of(lyra)
-    return await anyio.to_thread.run_sync(lambda: [screen.screen(text) for text in texts])
 
 
 async def screen_of(lyra: Services) -> Screen:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lyra_mcp.errors import Invalid, StorageFailed
 from lyra_mcp.settings import KeySource
-from lyra_mcp.storage.files import shred, write_private
+from lyra_mcp.storage.files import write_private
 from lyra_mcp.storage.master_keys import ARGON2, KEY_BYTES, Master, MasterKeys, Source, derive
 
 KEY_FILE = "lyra.key"
@@ -85,10 +85,6 @@ class KeyStore:
         """Replace the key file; a power cut leaves the old one."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write(self.path, keys, self._masters.current())
-
-    def destroy(self) -> None:
-        """Without the key file the database and every backup are noise."""
-        shred(self.path)
 
     def rotate_master(self) -> Source:
         """Wrap the keys of every user of this home by a new master key; the old one ends with the last of them."""

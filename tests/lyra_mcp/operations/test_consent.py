@@ -4,7 +4,7 @@ import pytest
 
 from lyra_mcp.domain.memories import Message, NewConversation, NewFact
 from lyra_mcp.errors import ConsentMissing, Invalid
-from lyra_mcp.operations import auditing, consent, finetuning, redacting
+from lyra_mcp.operations import auditing, consent, finetuning, rating, redacting
 from lyra_mcp.operations.remembering import remember
 from lyra_mcp.operations.training_data import collect
 
@@ -118,15 +118,14 @@ async def test_a_withdrawn_consent_lets_no_conversation_teach_a_preference(lyra,
 
 
 async def test_conversations_wait_for_an_explicit_yes(services, say):
-    async def may():
-        async with services.database.transaction() as tx:
-            return await consent.may_learn_from_conversations(tx)
+    kept = await remember(services, NewConversation(messages=(Message("user", "Hello."),), response="Yes."))
+    await rating.rate(services, kept.id, 5)
 
-    assert not await may()
+    assert await rating.training_data(services) == []
     await say("learn_locally", granted=True)
-    assert await may()
+    assert [one.memory_id for one in await rating.training_data(services)] == [kept.id]
     await say("learn_locally", granted=False)
-    assert not await may()
+    assert await rating.training_data(services) == []
 
 
 async def test_consent_is_audited_without_the_persons_words(lyra, say, events):

@@ -6,7 +6,8 @@ import pytest
 
 from lyra_mcp.domain.memories import Message, NewConversation, NewFact
 from lyra_mcp.errors import Invalid, NotFound
-from lyra_mcp.operations.rating import conversation_stats, rate, training_data
+from lyra_mcp.operations import consent
+from lyra_mcp.operations.rating import rate, training_data
 from lyra_mcp.operations.remembering import remember
 from lyra_mcp.storage import conversations
 from lyra_mcp.storage.conversations import ConversationStats
@@ -104,6 +105,13 @@ async def test_a_hundred_ratings_at_once_never_cross_from_one_user_to_another(se
         await services.database.close()
 
 
+@pytest.fixture(name="agreed")
+async def _agreed(services):
+    """The person lets conversations be learned from."""
+    await consent.record(services, "learn_locally", provider=None, granted=True, reason=None)
+
+
+@pytest.mark.usefixtures("agreed")
 async def test_training_reads_what_is_rated_well_and_unused_newest_first(services, talk):
     """Rated 5, 4, 3, not at all, 5, and one of them used: two are left."""
     ids = [await talk(text, rating) for text, rating in zip("abcde", (5, 4, 3, None, 5), strict=True)]
@@ -117,6 +125,7 @@ async def test_training_reads_what_is_rated_well_and_unused_newest_first(service
 
 
 @pytest.mark.parametrize("limit", ["1; DROP", "1", -1, 1.5, True])
+@pytest.mark.usefixtures("agreed")
 async def test_a_limit_that_is_no_number_is_refused(services, talk, limit):
     await talk("one", 5)
 
@@ -127,16 +136,21 @@ async def test_a_limit_that_is_no_number_is_refused(services, talk, limit):
 
 async def test_ready_drops_by_what_a_training_used_and_never_below_zero(services, talk):
     ids = [await talk(f"{number}", rating) for number, rating in enumerate((5, 4, 3, None, 5))]
-    assert await conversation_stats(services) == ConversationStats(total=5, rated=4, high_rated=3, ready_for_ft=3)
+
+    async def stats():
+        async with services.database.reading() as tx:
+            return await conversations.count(tx)
+
+    assert await stats() == ConversationStats(total=5, rated=4, high_rated=3, ready_for_ft=3)
 
     async with services.database.transaction() as tx:
         await conversations.mark_used(tx, ids[:3])
-    assert await conversation_stats(services) == ConversationStats(total=5, rated=4, high_rated=3, ready_for_ft=1)
+    assert await stats() == ConversationStats(total=5, rated=4, high_rated=3, ready_for_ft=1)
 
     await rate(services, ids[0], 1)
     await rate(services, ids[4], 2)
-    assert await conversation_stats(services) == ConversationStats(total=5, rated=4, high_rated=1, ready_for_ft=0)
+    assert await stats() == ConversationStats(total=5, rated=4, high_rated=1, ready_for_ft=0)
 
     async with services.database.transaction() as tx:
         await conversations.mark_used(tx, ids, used=False)
-    assert (await conversation_stats(services)).ready_for_ft == 1
+    assert (await stats()).ready_for_ft == 1

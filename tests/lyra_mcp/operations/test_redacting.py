@@ -67,19 +67,6 @@ async def test_an_unknown_pattern_cannot_be_removed(services):
         await redacting.remove_pattern(services, "employee_id")
 
 
-async def test_each_text_is_left_as_the_persons_mode_wants_it(services, settings):
-    modes = {}
-    for mode in ("redact", "exclude", "quarantine"):
-        lyra = replace(services, settings=settings.model_copy(update={"redaction_mode": mode}))
-        modes[mode] = [(one.outcome, one.text) for one in await redacting.screened(lyra, ["fine", TEXT])]
-
-    assert modes == {
-        "redact": [("clean", "fine"), ("redacted", "EMP-12345 wrote to [REDACTED_EMAIL]")],
-        "exclude": [("clean", "fine"), ("excluded", None)],
-        "quarantine": [("clean", "fine"), ("quarantined", None)],
-    }
-
-
 async def test_names_without_what_finds_them_are_an_error_and_no_text(services, settings):
     lyra = replace(services, settings=settings.model_copy(update={"redaction_names_model": "en_core_web_sm"}))
 
