@@ -8,9 +8,9 @@ from typing import Annotated, get_args
 import typer
 
 from lyra_mcp.cli import patterns, retention
+from lyra_mcp.cli.configuration import refusing
 from lyra_mcp.cli.running import AsJson, Yes, agree, ask_passphrase, run, show
 from lyra_mcp.domain.consents import ConsentEvent
-from lyra_mcp.errors import LyraError
 from lyra_mcp.operations import auditing, backups, consent, erasing, exporting, privacy, redacting
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage.exports import open_sealed
@@ -92,11 +92,8 @@ def open_(
 ) -> None:
     """Open a sealed export with its passphrase."""
     passphrase = ask_passphrase("Passphrase of the export")
-    try:
+    with refusing():
         size = open_sealed(file, target, passphrase)
-    except LyraError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
     show({"path": target, "size_bytes": size}, f"{target}  {size} bytes", as_json=as_json)
 
 
