@@ -61,7 +61,7 @@ async def _read(services: Services, tx: Transaction, counts: dict[str, int], key
             "created_at": services.now(),
             "program": f"lyra-mcp {VERSION}",
             "rows": counts,
-            "excluded": _excluded(),
+            "excluded": {**tables.INTERNAL, **_excluded()},
         }
     }
     for table, place in tables.EXPORTED.items():
@@ -89,5 +89,11 @@ def _job_files(root: Path, job_id: str, key: bytes) -> dict[str, Path | bytes]:
 
 
 def _excluded() -> dict[str, str]:
+    """Without the names of tables that mean nothing to a person; the file itself lists them too."""
     columns = {f"{table}.{column}": reason for (table, column), reason in tables.EXCLUDED_COLUMNS.items()}
-    return {**tables.EXCLUDED, **columns, "jobs/*/checkpoints": "states of an optimizer, of use to no other program"}
+    return {
+        "indexes and vectors": "computed from the texts, which are there",
+        **tables.EXCLUDED,
+        **columns,
+        "jobs/*/checkpoints": "states of an optimizer, of use to no other program",
+    }

@@ -1,4 +1,4 @@
-"""Every table and where its rows go in an export; a table that is in neither list fails a test."""
+"""Every table and where its rows go in an export; a table that is in no list fails a test."""
 
 import base64
 import json
@@ -47,8 +47,8 @@ EXPORTED: dict[str, str] = {
     "privacy_patterns": "privacy/{user}/privacy.json",
     "retention_rules": "privacy/{user}/privacy.json",
 }
-#: Tables that are left out of an export, and why.
-EXCLUDED: dict[str, str] = {
+#: Likewise left out: what is made from the other tables, and what the database keeps for itself.
+INTERNAL: dict[str, str] = {
     "correction_vectors": "computed from the texts of nli_corrections",
     "memory_vectors": "computed from the texts of memories",
     "memory_words": "the index of the texts of memories",
@@ -61,8 +61,11 @@ EXCLUDED: dict[str, str] = {
     "encoders": "says which program computed the vectors",
     "intent_vectors": "computed from the texts of intent_examples",
     "memory_sketches": "computed from the texts of memories",
-    "idempotency_keys": "copies of answers, kept so that a repeated call is not done twice",
     "sqlite_sequence": "the database's own counters",
+}
+#: Tables that are left out of an export, and why.
+EXCLUDED: dict[str, str] = {
+    "idempotency_keys": "copies of answers, kept so that a repeated call is not done twice",
 }
 #: Columns that are left out, and why.
 EXCLUDED_COLUMNS: dict[tuple[str, str], str] = {

@@ -1,6 +1,11 @@
 """The tool `privacy`, through a real client: each action, the person's decision, and what a stray argument gets."""
 
+import json
+from zipfile import ZipFile
+
 import pytest
+
+from lyra_mcp.storage.tables import INTERNAL
 
 
 @pytest.fixture
@@ -63,7 +68,15 @@ async def test_an_export_says_where_it_lies_and_what_is_left_out(connect, settin
 
     assert done["path"] == str(settings.home / "exports" / "local" / "mine.zip")
     assert (done["rows"]["claims"], done["encrypted"]) == (1, False)
-    assert "memory_words" in done["excluded"]
+    assert [*done["excluded"]] == [
+        "indexes and vectors",
+        "idempotency_keys",
+        "edges.representation",
+        "jobs/*/checkpoints",
+    ]
+    assert not {*done["rows"]} & {*INTERNAL}
+    with ZipFile(done["path"]) as archive:
+        assert {*json.loads(archive.read("export.json"))["excluded"]} == {*INTERNAL, *done["excluded"]}
 
 
 async def test_an_erasure_asks_and_without_a_yes_nothing_happens(connect):
