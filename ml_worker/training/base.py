@@ -11,6 +11,7 @@ the shipped base:
 
 import argparse
 import collections
+import csv
 import gzip
 import itertools
 import json
@@ -35,6 +36,7 @@ from ml_worker.training.number_pairs import vary
 LABELS = ("supports", "refutes", "neutral")
 #: Left out: labelled automatically, and seen to be noisy (data card).
 EXCLUDED_SOURCES = ("conjnli",)
+EVERYDAY = Path(__file__).with_name("everyday_pairs.tsv")
 PAIR_TOKENS_MAX = 192
 WINDOW_BATCHES = 64
 LOG_STEPS = 100
@@ -49,6 +51,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="training pairs, gzipped JSON lines")
     parser.add_argument("--dev", type=Path, required=True, help="development pairs, gzipped JSON lines")
     parser.add_argument("--repeat", nargs="*", default=[], metavar="SOURCE", help="sources met twice in every epoch")
+    parser.add_argument("--everyday", type=int, default=0, metavar="TIMES", help="our own pairs, met so often an epoch")
     parser.add_argument("--number-pairs", type=int, default=0, help="variants of each pair with figures")
     parser.add_argument(
         "--teachers", type=Path, nargs="*", default=[], metavar="FOLDER", help="whose answers share in the targets"
@@ -78,6 +81,16 @@ def read_pairs(path: Path, excluded: tuple[str, ...] = ()) -> list[dict[str, str
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return [row for row in rows if row["source"] not in excluded]
+
+
+def read_everyday() -> list[dict[str, str]]:
+    """Our own sentences: a premise and a hypothesis of each label a line."""
+    with EVERYDAY.open(encoding="utf-8", newline="") as lines:
+        return [
+            {"premise": row["premise"], "hypothesis": row[label], "label": label, "source": "everyday"}
+            for row in csv.DictReader(lines, delimiter="\t")
+            for label in LABELS
+        ]
 
 
 def batches(lengths: list[int], *, batch: int, seed: int) -> list[list[int]]:
@@ -198,6 +211,7 @@ class Pairs:
 def read_training(options: argparse.Namespace, encode: Encode) -> Pairs:
     rows = read_pairs(options.data, EXCLUDED_SOURCES)
     rows += [row for row in rows if row["source"] in options.repeat]
+    rows += read_everyday() * options.everyday
     with_figures = [row for row in rows if vary(row, random.Random(0))]  # noqa: S311  # no secret
     targets = soft_targets(options, rows, encode)
     return Pairs(rows + with_figures * options.number_pairs, targets, options.batch, options.seed)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from ml_worker.training.base import Learner, Pairs, encoding, load_model, read_training, train
+from ml_worker.training.base import LABELS, Learner, Pairs, encoding, load_model, read_everyday, read_training, train
 
 ROWS = [
     {"premise": f"the trial had {n} patients", "hypothesis": f"the trial had {n} patients", "label": "supports"}
@@ -24,8 +24,8 @@ def options(tmp_path):
     with gzip.open(data, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in ROWS)
     return argparse.Namespace(
-        data=data, out=tmp_path, repeat=[], number_pairs=2, teachers=[], teachers_share=0.5, batch=4, seed=3,
-        epochs=2, learning_rate=1e-3, weight_decay=0.01, warmup_share=0.1, average_decay=0.9, dropout=0.1,
+        data=data, out=tmp_path, repeat=[], everyday=0, number_pairs=2, teachers=[], teachers_share=0.5, batch=4,
+        seed=3, epochs=2, learning_rate=1e-3, weight_decay=0.01, warmup_share=0.1, average_decay=0.9, dropout=0.1,
         checkpoint_s=1e9, steps_max=0,
     )  # fmt: skip
 
@@ -94,3 +94,12 @@ def test_batches_hold_pairs_of_like_length(options, encode):
     pairs = Pairs(texts, torch.zeros(64, 3), batch=8, seed=1)
 
     assert {max(indices) - min(indices) for _, indices in pairs.plan(1)} == {7}
+
+
+def test_our_own_pairs_have_every_label_as_often_and_no_sentence_twice():
+    rows = read_everyday()
+    premises = {row["premise"] for row in rows}
+
+    assert [sum(row["label"] == label for row in rows) for label in LABELS] == [len(premises)] * 3
+    assert len({row["hypothesis"] for row in rows} | premises) == 4 * len(premises)
+    assert len(premises) > 100
