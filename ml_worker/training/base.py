@@ -163,13 +163,18 @@ def accuracy(model: BertForSequenceClassification, rows: list[dict[str, str]], e
     return {source: fmean(right[source]) for source in sorted(right)}
 
 
+def label_targets(rows: list[dict[str, str]]) -> torch.Tensor:
+    """(N, 3) float32, one-hot."""
+    labels = torch.tensor([LABELS.index(row["label"]) for row in rows], dtype=torch.int64)  # (N,)
+    return functional.one_hot(labels, len(LABELS)).float()
+
+
 def soft_targets(options: argparse.Namespace, rows: list[dict[str, str]], encode: Encode) -> torch.Tensor:
     """(N, 3) float32: the label, and the mean answer of the teachers where there are any.
 
     Source: Furlanello et al. 2018, "Born-again neural networks".
     """
-    labels = torch.tensor([LABELS.index(row["label"]) for row in rows])  # (N,) int64
-    targets = functional.one_hot(labels, len(LABELS)).float()
+    targets = label_targets(rows)
     if not options.teachers:
         return targets
     kept = options.out / "teachers.pt"  # a run that continues need not ask again
@@ -205,16 +210,16 @@ class Pairs:
             return self.rows[index], self.targets[index]
         chance = random.Random(f"{self.seed} {epoch} {index}")  # noqa: S311  # reproducible, no secret
         row = vary(self.rows[index], chance) or self.rows[index]
-        return row, functional.one_hot(torch.tensor(LABELS.index(row["label"])), len(LABELS)).float()
+        return row, label_targets([row])[0]
 
 
 def read_training(options: argparse.Namespace, encode: Encode) -> Pairs:
-    rows = read_pairs(options.data, EXCLUDED_SOURCES)
-    rows += [row for row in rows if row["source"] in options.repeat]
-    rows += read_everyday() * options.everyday
-    with_figures = [row for row in rows if vary(row, random.Random(0))]  # noqa: S311  # no secret
-    targets = soft_targets(options, rows, encode)
-    return Pairs(rows + with_figures * options.number_pairs, targets, options.batch, options.seed)
+    pool = read_pairs(options.data, EXCLUDED_SOURCES)
+    pool += [row for row in pool if row["source"] in options.repeat]
+    everyday = read_everyday() * options.everyday
+    with_figures = [row for row in pool if vary(row, random.Random(0))]  # noqa: S311  # no secret
+    targets = torch.cat([soft_targets(options, pool, encode), label_targets(everyday)])
+    return Pairs(pool + everyday + with_figures * options.number_pairs, targets, options.batch, options.seed)
 
 
 class Learner:

@@ -56,6 +56,15 @@ def test_an_epoch_meets_every_pair_once_and_its_variants_with_figures_of_that_ep
     assert drawn[0] != drawn[1]
 
 
+def test_our_own_pairs_count_as_their_labels_say_and_ask_no_teacher(options, encode, tiny_folder):
+    options.everyday, options.teachers = 2, [tiny_folder]
+    pairs = read_training(options, encode)
+
+    assert len(pairs.targets) == 21 + 2 * len(read_everyday())
+    assert {max(target) for target in pairs.targets[21:].tolist()} == {1.0}
+    assert len(torch.load(options.out / "teachers.pt", weights_only=True)) == 21
+
+
 def test_half_of_a_target_is_what_the_teachers_said(options, encode, tiny_folder):
     plain = read_training(options, encode).targets
     options.teachers = [tiny_folder]
