@@ -1,6 +1,5 @@
 """A home, a clock that ticks, a worker and a job machine that can be read off, and the services made of them."""
 
-import asyncio
 import base64
 import fcntl
 import hashlib
@@ -41,11 +40,6 @@ class KeywordWorker:
     def __init__(self) -> None:
         self.asked: list[list[wire.Pair]] = []
         self.embedded: list[list[str]] = []
-        #: How long each caller would have waited for it to get ready.
-        self.readied_within_s: list[float | None] = []
-        #: It answers when this is set.
-        self.is_free = asyncio.Event()
-        self.is_free.set()
         #: The name of what embeds.
         self.model = "keywords"
         self.fingerprint = "first"
@@ -80,7 +74,6 @@ class KeywordWorker:
     async def embed(self, texts: Sequence[str]) -> wire.EmbedReply:
         """Texts that share most of their words have similar vectors."""
         self._fail()
-        await self.is_free.wait()
         if any(not text.strip() or (self.unreadable and self.unreadable in text) for text in texts):
             raise Invalid("a text cannot be read; change the request")
         self.embedded.append(list(texts))
@@ -93,7 +86,6 @@ class KeywordWorker:
         )
 
     async def ready(self, *, within_s: float | None = None) -> None:
-        self.readied_within_s.append(within_s)
         self._fail()
 
     async def health(self) -> wire.Health:

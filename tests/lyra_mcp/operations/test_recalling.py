@@ -1,5 +1,7 @@
 """What was remembered is found again: by words at once, by meaning when the vectors are there."""
 
+import asyncio
+
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -65,22 +67,34 @@ async def test_without_a_worker_words_alone_answer_and_it_says_so(services, keep
     assert found.degraded_reason == "found by words alone; E_WORKER: it died"
 
 
-async def test_where_there_is_nothing_to_find_no_worker_is_asked(services, keep, worker):
-    worker.problem = WorkerWarming("the models are still loading")
+@pytest.fixture
+def waited_s(worker, monkeypatch):
+    """The worker is starting: how long each caller would have waited for it."""
+    asked = []
+
+    async def ready(*, within_s=None):
+        asked.append(within_s)
+        raise WorkerWarming("the models are still loading")
+
+    monkeypatch.setattr(worker, "ready", ready)
+    return asked
+
+
+async def test_where_there_is_nothing_to_find_no_worker_is_asked(services, keep, waited_s):
     empty = await recalling.recall(services, "bridge")
     await keep("The bridge opens at seven.")
     filtered = await recalling.recall(services, "bridge", filters=Filters(kinds=("workflow",)))
 
     assert (empty.hits, empty.total, empty.index_state, empty.degraded_reason) == ([], 0, "ready", "")
     assert (filtered.hits, filtered.degraded_reason) == ([], "")
-    assert 0.5 not in worker.readied_within_s
+    assert waited_s == []
 
 
 async def test_a_worker_that_is_busy_is_waited_for_a_moment_and_called_busy(services, keep, worker, monkeypatch):
     monkeypatch.setattr(indexing, "QUERY_TIMEOUT_S", 0.05)
     kept = await keep("The bridge opens at seven.")
     await services.index.idle()
-    worker.is_free.clear()
+    monkeypatch.setattr(worker, "embed", lambda _: asyncio.Event().wait())
 
     found = await recalling.recall(services, "bridge")
 
@@ -88,15 +102,14 @@ async def test_a_worker_that_is_busy_is_waited_for_a_moment_and_called_busy(serv
     assert found.degraded_reason.startswith("found by words alone; E_BUSY: the worker did not answer within 0.05 s")
 
 
-async def test_a_worker_that_starts_is_hardly_waited_for_and_called_warming(services, keep, worker):
+async def test_a_worker_that_starts_is_hardly_waited_for_and_called_warming(services, keep, waited_s):
     kept = await keep("The bridge opens at seven.")
-    worker.problem = WorkerWarming("the models are still loading")
 
     found = await recalling.recall(services, "bridge")
 
     assert [hit.memory.memory_id for hit in found.hits] == [kept]
     assert found.degraded_reason == "found by words alone; E_WARMING: the models are still loading"
-    assert worker.readied_within_s == [0.5]
+    assert waited_s == [0.5]
 
 
 async def test_meaning_finds_what_shares_no_word_with_the_question_after_stemming(services, keep, find):
