@@ -185,7 +185,10 @@ class AdapterCache:
         check_files(self._root, folder)
         entry = (name, _stamp(folder, key))
         if entry not in self._kept:
-            self._kept[entry] = load_adapter(self._base, self._root, path, key=key)
+            adapter = load_adapter(self._base, self._root, path, key=key)
+            if _stamp(folder, key) != entry[1]:  # it was sealed, and the plain file overwritten, while it was read
+                adapter, entry = load_adapter(self._base, self._root, path, key=key), (name, _stamp(folder, key))
+            self._kept[entry] = adapter
             while len(self._kept) > self._adapters_max:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(entry)
