@@ -162,7 +162,7 @@ async def test_what_the_previous_worker_printed_is_kept(server, settings):
 
 
 async def test_a_worker_of_another_protocol_is_refused(server):
-    with pytest.raises(WorkerGone, match=r"speaks protocol 99, this server 1; end the process \d+"):
+    with pytest.raises(WorkerGone, match=rf"speaks protocol 99, this server {wire.PROTOCOL}; end the process \d+"):
         await server("--protocol=99").ensure()
 
 
