@@ -259,6 +259,8 @@ class Preflight(Message):
     #: Mean length of premise and hypothesis together.
     chars_mean: Annotated[float, Field(gt=0)]
     limits: Limits = Limits()
+    #: Opens the sealed reports of earlier jobs, whose pace is the best estimate.
+    key: FileKey | None = None
 
 
 class PreflightReply(Message):

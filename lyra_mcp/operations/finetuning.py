@@ -19,6 +19,7 @@ from lyra_mcp.operations.training_data import TrainingData, collect
 from lyra_mcp.storage import audit_log, corrections, job_folders, jobs, model_versions
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
+from schema.sealing import as_file_key
 
 POLL_S = 0.5
 LOG_BYTES_MAX = 16_384
@@ -55,7 +56,13 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
         triggers = await _triggers(services, tx)
         under_way = await jobs.find_job_under_way(tx, "nli_lora")
     preflight = await services.jobs.preflight(
-        Preflight(recipe=recipe, samples=data.reviewed, chars_mean=data.chars_mean, limits=_limits(services))
+        Preflight(
+            recipe=recipe,
+            samples=data.reviewed,
+            chars_mean=data.chars_mean,
+            limits=_limits(services),
+            key=as_file_key(await sealing.key_of_new_files(services)),
+        )
     )
     obstacle = _too_few(services, data) or (preflight.problem.message if preflight.problem else "")
     if under_way:

@@ -1,5 +1,6 @@
 """With `encrypt_files`, what trainings write is sealed: who gets the key, and what is sealed later. Decision 0013."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -7,7 +8,6 @@ import anyio
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, Job
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import job_folders, jobs, sealed_jobs
-from lyra_mcp.storage.keys import UserKeys
 from schema.sealing import SAMPLES, WEIGHTS, is_sealed
 from schema.vocabulary import FINAL_RUN_STATES
 
@@ -46,20 +46,31 @@ async def seal_ended(services: Services, *, limit: int) -> int:
     async with services.database.transaction() as tx:
         found = await jobs.list_jobs(tx, limit=limit)
     keys = await services.database.unlocked()
-    return await anyio.to_thread.run_sync(lambda: sum(_seal(services, job, keys) for job in found))
+    return await anyio.to_thread.run_sync(lambda: _seal_all(services, found, keys.files))
 
 
-def _seal(services: Services, job: Job, keys: UserKeys) -> int:
-    settings = services.settings
-    root = settings.jobs_root
+def _seal_all(services: Services, found: Sequence[Job], key: bytes) -> int:
+    root, adapters_root = services.settings.jobs_root, services.settings.adapters_root
+    going_on = {job.job_id for job in found if _is_going_on(root, job)}
+    # A training that began before the setting has no key, and will compare itself with these.
+    champions = {job_folders.read_champion(root, job_id) for job_id in going_on}
+    count = 0
+    for job in found:
+        if job.job_id in going_on:
+            continue
+        if job.state not in RESUMABLE:
+            sealed_jobs.remove_checkpoints(root, job.job_id)
+        count += sealed_jobs.seal_job(root, job.job_id, key)
+        served = f"{services.adapters_place}{job.job_id}"
+        if served not in champions:
+            count += sealed_jobs.seal_adapter(adapters_root / served, key)
+    return count
+
+
+def _is_going_on(root: Path, job: Job) -> bool:
     run = job_folders.read_state(root, job.job_id)
-    is_going_on = run is not None and run.state not in FINAL_RUN_STATES
-    if job.state in UNDER_WAY or is_going_on or job_folders.is_training(root, job.job_id):
-        return 0
-    if job.state not in RESUMABLE:
-        sealed_jobs.remove_checkpoints(root, job.job_id)
-    served = settings.adapters_root / f"{services.adapters_place}{job.job_id}"
-    return sealed_jobs.seal_job(root, job.job_id, keys.files) + sealed_jobs.seal_adapter(served, keys.files)
+    is_open = run is not None and run.state not in FINAL_RUN_STATES
+    return job.state in UNDER_WAY or is_open or job_folders.is_training(root, job.job_id)
 
 
 def _is_sealed(path: Path) -> bool:

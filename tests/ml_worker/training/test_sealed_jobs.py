@@ -17,7 +17,7 @@ from ml_worker.training import checkpoints, run
 from ml_worker.training.progress import Progress, StopFlag
 from ml_worker.training.sealed_log import SealedLog
 from schema import sealing
-from schema.jobs import JobStatus, Limits
+from schema.jobs import JobStatus, Limits, Preflight
 from schema.reports import NliReport
 
 KEY, OTHER = bytes(range(1, 33)), bytes(32)
@@ -195,7 +195,7 @@ async def reach(machine, job_id, state):
     return status
 
 
-async def test_it_starts_with_its_key_alone(machine, make_sealed):
+async def test_it_starts_with_its_key_alone(machine, make_sealed, recipe):
     folder = make_sealed("one")
     for key, said in ((None, "no key was given; ask through the server"), (OTHER, "belongs to another key")):
         with pytest.raises(JobRefused, match=said) as refused:
@@ -207,6 +207,9 @@ async def test_it_starts_with_its_key_alone(machine, make_sealed):
     await reach(machine, "one", "evaluated")
     assert readable(folder) == set()
     assert machine._keys == {}
+    order = Preflight(recipe=recipe, samples=120, chars_mean=60, key=KEY.hex())
+    assert machine.preflight(order).estimate_s > 0, "from the pace of the sealed job"
+    assert machine.preflight(order.model_copy(update={"key": None})).estimate_s is None
 
 
 async def test_a_worker_that_finds_it_waiting_leaves_it_waiting_until_the_key_comes_again(
