@@ -20,8 +20,7 @@ from lyra_mcp.errors import Invalid, LyraError, NotFound, WorkerGone
 from lyra_mcp.operations.indexing import Indexer
 from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
-from lyra_mcp.storage import memory_index
-from lyra_mcp.storage.database import Database, first_value
+from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client import WorkerStatus
 from schema import reports, sealing, wire
 from schema.jobs import JobProblem, JobStatus, NliLoraRequest, Preflight, PreflightReply, Sample
@@ -346,28 +345,3 @@ async def services(settings, build_services):
     yield built
     await built.index.close()
     await built.database.close()
-
-
-@pytest.fixture
-def memorise(services):
-    """Store a memory as rows, as the operations do; returns its number."""
-
-    async def memorise(text: str, *, kind: str = "episode", topic: str | None = None, rating: int | None = None) -> int:
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        memory_id = services.new_id("mem")
-        async with services.database.transaction() as tx:
-            cursor = await tx.execute(
-                "INSERT INTO memories (memory_id, kind, text, text_digest, topic, created_at) "
-                "VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
-                (memory_id, kind, text, digest, topic, services.now()),
-            )
-            seq = int(await first_value(cursor))
-            if kind == "conversation":
-                await tx.execute(
-                    "INSERT INTO conversations (memory_id, messages, response, rating) VALUES (?, '[]', ?, ?)",
-                    (memory_id, text, rating),
-                )
-            await memory_index.add_words(tx, seq, text)
-        return seq
-
-    return memorise
