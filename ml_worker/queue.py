@@ -67,7 +67,7 @@ class _Call(_Entry):
 class _Request(_Entry):
     pairs: Sequence[Pair]
     adapter_name: str
-    key: bytes | None
+    key: bytes | None = field(repr=False)
     representation: bool
     #: Resolved once, so that all pairs of a request are judged by the same weights.
     adapter: "Adapter | None" = None

@@ -122,7 +122,7 @@ class Run:
         torch.set_num_threads(request.limits.threads)
         samples = read_samples(self.folder, request)
         data = prepare_data(samples, request.recipe, seed=request.seed)
-        for warning in balance_warnings(samples):
+        for warning in balance_warnings(samples, names_domain=not self.folder.is_sealed):
             self.progress.warn(warning)
         training = self.train(request, data, device)
         self.progress.end(training)

@@ -22,8 +22,8 @@ from schema.reports import NliReport
 
 KEY, OTHER = bytes(range(1, 33)), bytes(32)
 WAIT_S = 120.0
-#: Stands in every premise that `make_samples` writes.
-TEXT = b"is near"
+#: Stand in every sample that `make_samples` writes.
+TEXT, SOURCE = b"is near", b"example.org"
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def wait_until(process, fact):
 
 def readable(folder):
     """Files that show a text, a tensor's name or the key."""
-    shown = (TEXT, b".lora_A.", KEY, KEY.hex().encode())
+    shown = (TEXT, SOURCE, b".lora_A.", KEY, KEY.hex().encode())
     files = [path for path in folder.path.rglob("*") if path.is_file()]
     return {path.name for path in files if any(one in path.read_bytes() for one in shown)}
 
