@@ -56,8 +56,11 @@ def main() -> int:
         stop = StopFlag()
         stop.listen()
         progress = Progress(folder, status)
+        if key is not None and len(key) < KEY_BYTES:  # the worker died before it had handed the key over
+            progress.enter("interrupted")
+            return 1
         try:
-            # A key that is missing or does not fit ends the job before its log can say so.
+            # A key that does not fit ends the job before its log can say so.
             folder.verify_key()
         except JobRefused as error:
             progress.fail(error.problem)

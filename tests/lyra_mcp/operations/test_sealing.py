@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from lyra_mcp.errors import Conflict, StorageFailed, WorkerGone
 from lyra_mcp.operations import adapters, erasing, exporting, finetuning, keys, retention
 from lyra_mcp.operations.reconciling import reconcile
+from lyra_mcp.storage import sealed_jobs
 from lyra_mcp.storage.exports import open_sealed
 from schema import sealing
 from schema.jobs import JobProblem
@@ -132,6 +133,25 @@ async def test_an_interrupted_sealing_is_finished(planted, services, machine, se
     assert "samples.jsonl" not in names(folder)
     place = f"{job.job_id}/samples.jsonl"
     assert SECRET.encode() in sealing.read(folder / "samples.jsonl", await file_key(), place)
+
+
+async def test_a_disk_too_full_to_seal_leaves_the_plain_file_and_it_is_tried_again(
+    planted, services, plain, machine, settings, start, monkeypatch
+):
+    job = await start(plain)
+    machine.finish(job.job_id)
+    await reconcile(plain)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(sealed_jobs, "write_private", fail)
+        await reconcile(services)
+        still = readable(settings.home)
+    await reconcile(services)
+
+    assert (still, readable(settings.home)) == ({"samples.jsonl", WEIGHTS}, set())
 
 
 async def test_a_sealed_file_that_is_damaged_gives_way_to_a_plain_one(planted, services, machine, settings, start):

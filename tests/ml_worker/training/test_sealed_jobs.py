@@ -136,15 +136,21 @@ def test_a_sealed_champion_answers_the_same_samples(make_sealed):
     assert found.champion == found.candidate
 
 
-@pytest.mark.parametrize("key", [OTHER, b""], ids=["another", "none"])
-def test_a_child_without_the_key_says_so_and_touches_nothing(make_sealed, child, key):
+def test_a_child_with_another_key_says_so_and_touches_nothing(make_sealed, child):
     folder = make_sealed()
-    assert child(folder, key).wait(WAIT_S) == 1
+    assert child(folder, OTHER).wait(WAIT_S) == 1
 
     status = folder.read_status()
     assert (status.state, status.problem.code) == ("failed", "sealed")
     assert "restore lyra.key from a backup, or train again" in status.problem.message
     assert not sealing.is_sealed(folder.log)
+
+
+def test_a_child_whose_worker_died_before_it_gave_the_key_is_an_interrupted_job(make_sealed, child):
+    folder = make_sealed()
+    assert child(folder, KEY[:7]).wait(WAIT_S) == 1
+
+    assert (folder.read_status().state, folder.read_status().problem) == ("interrupted", None)
 
 
 def test_a_full_disk_is_a_failed_job_that_can_be_resumed(make_sealed, monkeypatch):
