@@ -11,14 +11,19 @@ the shipped base:
 
 import argparse
 import collections
+import csv
 import gzip
+import itertools
 import json
 import math
 import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from typing import Any, TextIO
 
 import torch
 from torch import nn
@@ -31,8 +36,11 @@ from ml_worker.training.number_pairs import vary
 LABELS = ("supports", "refutes", "neutral")
 #: Left out: labelled automatically, and seen to be noisy (data card).
 EXCLUDED_SOURCES = ("conjnli",)
+EVERYDAY = Path(__file__).with_name("everyday_pairs.tsv")
 PAIR_TOKENS_MAX = 192
 WINDOW_BATCHES = 64
+LOG_STEPS = 100
+EVALUATION_BATCH = 64
 
 Encode = Callable[[list[dict[str, str]]], dict[str, torch.Tensor]]
 
@@ -43,9 +51,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="training pairs, gzipped JSON lines")
     parser.add_argument("--dev", type=Path, required=True, help="development pairs, gzipped JSON lines")
     parser.add_argument("--repeat", nargs="*", default=[], metavar="SOURCE", help="sources met twice in every epoch")
-    parser.add_argument("--number-pairs", type=int, default=0, help="variants with other figures, of each pair that allows it")
+    parser.add_argument("--everyday", type=int, default=0, metavar="TIMES", help="our own pairs, met so often an epoch")
+    parser.add_argument("--number-pairs", type=int, default=0, help="variants of each pair with figures")
     parser.add_argument(
-        "--teachers", type=Path, nargs="*", default=[], metavar="FOLDER", help="weights whose answers share in the targets"
+        "--teachers", type=Path, nargs="*", default=[], metavar="FOLDER", help="whose answers share in the targets"
     )
     parser.add_argument("--teachers-share", type=float, default=0.5, help="of the target; the rest is the label")
     parser.add_argument("--start", type=Path, help="go on from these weights (an earlier run's `final` folder)")
@@ -72,6 +81,16 @@ def read_pairs(path: Path, excluded: tuple[str, ...] = ()) -> list[dict[str, str
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return [row for row in rows if row["source"] not in excluded]
+
+
+def read_everyday() -> list[dict[str, str]]:
+    """Our own sentences: a premise and a hypothesis of each label a line."""
+    with EVERYDAY.open(encoding="utf-8", newline="") as lines:
+        return [
+            {"premise": row["premise"], "hypothesis": row[label], "label": label, "source": "everyday"}
+            for row in csv.DictReader(lines, delimiter="\t")
+            for label in LABELS
+        ]
 
 
 def batches(lengths: list[int], *, batch: int, seed: int) -> list[list[int]]:
@@ -113,27 +132,41 @@ def share_dropout(encoder: nn.Module) -> None:
             module.dropout = SharedDropout(dropout.p)
 
 
-def save_checkpoint(folder: Path, state: dict[str, object]) -> None:
-    """Write beside the target, then rename: a reader sees the old checkpoint or the new one, never half of one."""
-    partial = folder / "checkpoint.partial"
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / "checkpoint.pt")
+def load_model(folder: Path, dropout: float = 0.0) -> BertForSequenceClassification:
+    names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+    # Eager attention is the faster one where no attention weight is dropped.
+    fast = {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": dropout, "attn_implementation": "eager"}
+    model = BertForSequenceClassification.from_pretrained(folder, num_labels=len(LABELS), **fast, **names)
+    share_dropout(model.bert)
+    for frozen in (model.bert.embeddings.word_embeddings, model.bert.embeddings.position_embeddings):
+        frozen.requires_grad_(False)
+    return model
 
 
-def answers(folder: Path, rows: list[dict[str, str]], encode: Encode) -> torch.Tensor:
-    """What earlier weights say: (N, 3) float32 probabilities."""
-    teacher = BertForSequenceClassification.from_pretrained(folder, attn_implementation="eager").eval()
+def answers(model: BertForSequenceClassification, rows: list[dict[str, str]], encode: Encode) -> torch.Tensor:
+    """(N, 3) float32 probabilities."""
+    model.eval()
     result = torch.zeros(len(rows), len(LABELS))
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]["premise"]) + len(rows[i]["hypothesis"]))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        for start in range(0, len(order), 64):
-            indices = order[start : start + 64]
-            logits = teacher(**encode([rows[i] for i in indices])).logits  # (B, 3)
-            result[indices] = logits.float().softmax(-1)
+        for start in range(0, len(order), EVALUATION_BATCH):
+            indices = order[start : start + EVALUATION_BATCH]
+            result[indices] = model(**encode([rows[i] for i in indices])).logits.float().softmax(-1)
     return result
+
+
+def accuracy(model: BertForSequenceClassification, rows: list[dict[str, str]], encode: Encode) -> dict[str, float]:
+    """Per source, in [0, 1]."""
+    right: dict[str, list[bool]] = collections.defaultdict(list)
+    for row, column in zip(rows, answers(model, rows, encode).argmax(-1).tolist(), strict=True):
+        right[row["source"]].append(LABELS[column] == row["label"])
+    return {source: fmean(right[source]) for source in sorted(right)}
+
+
+def label_targets(rows: list[dict[str, str]]) -> torch.Tensor:
+    """(N, 3) float32, one-hot."""
+    labels = torch.tensor([LABELS.index(row["label"]) for row in rows], dtype=torch.int64)  # (N,)
+    return functional.one_hot(labels, len(LABELS)).float()
 
 
 def soft_targets(options: argparse.Namespace, rows: list[dict[str, str]], encode: Encode) -> torch.Tensor:
@@ -141,70 +174,118 @@ def soft_targets(options: argparse.Namespace, rows: list[dict[str, str]], encode
 
     Source: Furlanello et al. 2018, "Born-again neural networks".
     """
-    labels = torch.tensor([LABELS.index(row["label"]) for row in rows])  # (N,) int64
-    targets = functional.one_hot(labels, len(LABELS)).float()
+    targets = label_targets(rows)
     if not options.teachers:
         return targets
     kept = options.out / "teachers.pt"  # a run that continues need not ask again
     if not kept.exists():
-        torch.save(torch.stack([answers(folder, rows, encode) for folder in options.teachers]).mean(0), kept)
+        said = [answers(load_model(folder), rows, encode) for folder in options.teachers]
+        torch.save(torch.stack(said).mean(0), kept)
     return targets.lerp(torch.load(kept, weights_only=True), options.teachers_share)
 
 
-def evaluate(model: BertForSequenceClassification, rows: list[dict[str, str]], encode: Encode) -> dict[str, float]:
-    """Accuracy per source, in [0, 1]."""
-    model.eval()
-    right: collections.Counter[str] = collections.Counter()
-    total: collections.Counter[str] = collections.Counter()
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["premise"]) + len(rows[i]["hypothesis"]))
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        for start in range(0, len(order), 64):
-            chunk = [rows[i] for i in order[start : start + 64]]
-            predicted = model(**encode(chunk)).logits.argmax(-1).tolist()
-            for row, column in zip(chunk, predicted, strict=True):
-                total[row["source"]] += 1
-                right[row["source"]] += LABELS[column] == row["label"]
-    model.train()
-    return {source: right[source] / total[source] for source in sorted(total)}
+@dataclass(frozen=True)
+class Pairs:
+    """What an epoch goes through: every pair once with its target, and variants of those with figures."""
+
+    rows: list[dict[str, str]]
+    targets: torch.Tensor  # (authored, 3) float32
+    batch: int
+    seed: int
+
+    @property
+    def batches_an_epoch(self) -> int:
+        return math.ceil(len(self.rows) / self.batch)
+
+    def plan(self, epochs: int) -> Iterator[tuple[int, list[int]]]:
+        """The epoch and the indices of every batch."""
+        lengths = [len(row["premise"]) + len(row["hypothesis"]) for row in self.rows]
+        for epoch in range(epochs):
+            for indices in batches(lengths, batch=self.batch, seed=self.seed * 1000 + epoch):
+                yield epoch, indices
+
+    def draw(self, epoch: int, index: int) -> tuple[dict[str, str], torch.Tensor]:
+        """A pair as this epoch meets it, and its target (3,)."""
+        if index < len(self.targets):
+            return self.rows[index], self.targets[index]
+        chance = random.Random(f"{self.seed} {epoch} {index}")  # noqa: S311  # reproducible, no secret
+        row = vary(self.rows[index], chance) or self.rows[index]
+        return row, label_targets([row])[0]
 
 
-def main() -> None:  # noqa: C901, PLR0915  # one run, readable from top to bottom
-    options = arguments()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
+def read_training(options: argparse.Namespace, encode: Encode) -> Pairs:
+    pool = read_pairs(options.data, EXCLUDED_SOURCES)
+    pool += [row for row in pool if row["source"] in options.repeat]
+    everyday = read_everyday() * options.everyday
+    with_figures = [row for row in pool if vary(row, random.Random(0))]  # noqa: S311  # no secret
+    targets = torch.cat([soft_targets(options, pool, encode), label_targets(everyday)])
+    return Pairs(pool + everyday + with_figures * options.number_pairs, targets, options.batch, options.seed)
 
-    folder = options.start or encoder_folder()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
-    # Eager attention is the faster one where no attention weight is dropped.
-    fast = {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": options.dropout, "attn_implementation": "eager"}
-    model = BertForSequenceClassification.from_pretrained(folder, num_labels=len(LABELS), **fast, **names)
-    share_dropout(model.bert)
-    for frozen in (model.bert.embeddings.word_embeddings, model.bert.embeddings.position_embeddings):
-        frozen.requires_grad_(False)
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    decayed = [p for p in trained.values() if p.dim() > 1]
-    plain = [p for p in trained.values() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=options.learning_rate,
-        fused=True,
-    )
-    average = {name: p.detach().clone() for name, p in trained.items()}
 
-    rows = read_pairs(options.data, EXCLUDED_SOURCES)
-    rows += [row for row in rows if row["source"] in options.repeat]
-    variable = [row for row in rows if vary(row, random.Random(0))]  # noqa: S311  # no secret
-    authored = len(rows)
-    rows += variable * options.number_pairs
-    lengths = [len(row["premise"]) + len(row["hypothesis"]) for row in rows]
-    steps = options.epochs * math.ceil(len(rows) / options.batch)
-    warmup = max(1, round(options.warmup_share * steps))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / (steps - warmup)))
-    )
+class Learner:
+    """The model, its optimizer and the moving average of its weights, as one thing that is saved and restored."""
 
+    def __init__(self, model: BertForSequenceClassification, options: argparse.Namespace, steps: int) -> None:
+        self.model = model
+        self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        decayed = [p for p in self.trained.values() if p.dim() > 1]
+        plain = [p for p in self.trained.values() if p.dim() <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            lr=options.learning_rate,
+            fused=True,
+        )
+        warmup = max(1, round(options.warmup_share * steps))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda step: min((step + 1) / warmup, max(0.0, (steps - step) / (steps - warmup)))
+        )
+        self.average = {name: p.detach().clone() for name, p in self.trained.items()}
+        self.average_decay = options.average_decay
+        self.step = 0
+
+    def learn(self, inputs: dict[str, torch.Tensor], targets: torch.Tensor) -> float:
+        """One step on inputs of (B, T) int64 and targets of (B, 3) float32; the loss."""
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self.model(**inputs).logits  # (B, 3)
+        loss = functional.cross_entropy(logits.float(), targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.trained.values(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        decay = min(self.average_decay, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), list(self.trained.values()), 1 - decay)
+        return loss.item()
+
+    def save(self, folder: Path) -> None:
+        """Write beside the target, then rename: a reader sees the old checkpoint or the new one, never half of one."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "average": self.average,
+            "step": self.step,
+        }
+        partial = folder / "checkpoint.partial"
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(folder / "checkpoint.pt")
+
+    def restore(self, folder: Path) -> None:
+        state = torch.load(folder / "checkpoint.pt", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        self.average, self.step = state["average"], state["step"]
+
+
+def encoding(tokenizer: Any) -> Encode:
     def encode(chunk: list[dict[str, str]]) -> dict[str, torch.Tensor]:
         premises, hypotheses = [row["premise"] for row in chunk], [row["hypothesis"] for row in chunk]
         return dict(
@@ -219,81 +300,50 @@ def main() -> None:  # noqa: C901, PLR0915  # one run, readable from top to bott
             )
         )  # each (B, T) int64
 
-    step = 0
-    checkpoint = options.out / "checkpoint.pt"
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["random"])
-        average, step = state["average"], state["step"]
-        print(f"continuing at step {step} of {steps}", flush=True)
+    return encode
 
-    targets = soft_targets(options, rows[:authored], encode)  # (N, 3)
 
-    def drawn(epoch: int, index: int) -> tuple[dict[str, str], torch.Tensor]:
-        """A pair of the epoch, and its target (3,)."""
-        if index < authored:
-            return rows[index], targets[index]
-        chance = random.Random(f"{options.seed} {epoch} {index}")  # noqa: S311  # reproducible, no secret
-        row = vary(rows[index], chance) or rows[index]
-        return row, functional.one_hot(torch.tensor(LABELS.index(row["label"])), len(LABELS)).float()
-
-    def plan() -> Iterator[tuple[int, list[int]]]:
-        for epoch in range(options.epochs):
-            for indices in batches(lengths, batch=options.batch, seed=options.seed * 1000 + epoch):
-                yield epoch, indices
-
-    model.train()
-    log = (options.out / "log.jsonl").open("a", encoding="utf-8")
+def train(learner: Learner, pairs: Pairs, encode: Encode, options: argparse.Namespace, log: TextIO) -> None:
+    steps = options.epochs * pairs.batches_an_epoch
     losses: list[float] = []
     since, saved_at = time.monotonic(), time.monotonic()
-    for number, (epoch, indices) in enumerate(plan()):
-        if number < step:
-            continue
-        chunk, wanted = zip(*(drawn(epoch, i) for i in indices), strict=True)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(**encode(list(chunk))).logits  # (B, 3)
-        loss = functional.cross_entropy(logits.float(), torch.stack(wanted))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
-        optimizer.step()
-        schedule.step()
-        step += 1
-        decay = min(options.average_decay, (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.values()), list(trained.values()), 1 - decay)
-        losses.append(loss.item())
-        if step % 100 == 0:
-            seconds = time.monotonic() - since
-            line = {
-                "step": step,
-                "steps": steps,
-                "loss": round(sum(losses) / len(losses), 4),
-                "pairs_per_s": round(len(losses) * options.batch / seconds, 1),
-            }
-            print(json.dumps(line), file=log, flush=True)
+    for epoch, indices in itertools.islice(pairs.plan(options.epochs), learner.step, None):
+        rows, targets = zip(*(pairs.draw(epoch, i) for i in indices), strict=True)
+        losses.append(learner.learn(encode(list(rows)), torch.stack(targets)))
+        if learner.step % LOG_STEPS == 0:
+            pairs_per_s = len(losses) * pairs.batch / (time.monotonic() - since)
+            line = {"step": learner.step, "steps": steps, "loss": round(fmean(losses), 4)}
+            print(json.dumps(line | {"pairs_per_s": round(pairs_per_s, 1)}), file=log, flush=True)
             losses, since = [], time.monotonic()
         if time.monotonic() - saved_at >= options.checkpoint_s:
-            save_checkpoint(
-                options.out,
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(),
-                    "random": torch.get_rng_state(),
-                    "average": average,
-                    "step": step,
-                },
-            )
+            learner.save(options.out)
             saved_at = time.monotonic()
-        if step == options.steps_max:
-            break
+        if learner.step == options.steps_max:
+            return
 
-    model.load_state_dict(average, strict=False)
-    print(json.dumps({"step": step, "dev": evaluate(model, read_pairs(options.dev), encode)}), file=log, flush=True)
+
+def main() -> None:
+    options = arguments()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+
+    folder = options.start or encoder_folder()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    encode = encoding(tokenizer)
+    model = load_model(folder, options.dropout)
+    pairs = read_training(options, encode)
+    learner = Learner(model, options, options.epochs * pairs.batches_an_epoch)
+    if (options.out / "checkpoint.pt").exists():
+        learner.restore(options.out)
+        print(f"continuing at step {learner.step}", flush=True)
+
+    model.train()
+    with (options.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        train(learner, pairs, encode, options, log)
+        model.load_state_dict(learner.average, strict=False)
+        dev = accuracy(model, read_pairs(options.dev), encode)
+        print(json.dumps({"step": learner.step, "dev": dev}), file=log, flush=True)
     model.save_pretrained(options.out / "final")
     tokenizer.save_pretrained(options.out / "final")
 

@@ -7,20 +7,29 @@ once and beside 34,800 the next time, it has to compare them.
 import math
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GREATER = ("more than", "over", "above", "after")
 LESS = ("less than", "fewer than", "under", "below", "before", "prior to")
 SCALES = ("million", "billion", "thousand", "crore", "lakh", "%", "percent")
+PER_CENT = ("%", "percent")
 #: Two figures that are further apart than this are probably not about the same thing.
 RATIO_MAX = 3.0
 YEARS = range(1500, 2051)
+YEAR_DIGITS = 4
+#: From here on a figure is written with commas, whatever its model looked like.
+COMMAS_FROM = 10_000
+PER_CENT_MAX = 100
+PLAIN_SHARE = 0.3
+ROUND_SHARE = 0.6
+HALF = 0.5
 
 _FIGURE = r"(?<![\w.,/:-])\d+(?:,\d{3})*(?:\.\d+)?(?![\w/:-]|[.,]\d)"
 _FIGURES = re.compile(rf"({_FIGURE})(?:\s*({'|'.join(map(re.escape, SCALES))}))?", re.IGNORECASE)
 _COMPARISON = re.compile(rf"\b({'|'.join((*GREATER, *LESS))})\s+((?:[$€£]\s*)?)$", re.IGNORECASE)
 _IN_YEAR = re.compile(r"\b(in|during)\s+$", re.IGNORECASE)
-#: A comparison can stand before a count or an amount: after a word in small letters that is no hedge, before a noun or a sign.
+# A comparison can stand before a count or an amount: after a word in small letters that is no hedge, before a
+# noun or a sign.
 _COUNTED_BEFORE = re.compile(
     r"(?<![\w'])(?!(?:than|least|most|about|around|nearly|almost|only|exactly|approximately|since|until|by|from|to|and|or"
     r"|between|on|number|no|day|season|part|chapter|level|age|aged)\s)[a-z]+\s+(?:[$€£]\s*)?$"
@@ -40,8 +49,12 @@ class Figure:
         return float(self.text.replace(",", ""))
 
     @property
+    def without_decimals(self) -> "Figure":
+        return replace(self, text=self.text.partition(".")[0])
+
+    @property
     def is_year(self) -> bool:
-        return not self.scale and len(self.text) == 4 and self.text.isdigit() and int(self.text) in YEARS
+        return not self.scale and len(self.text) == YEAR_DIGITS and self.text.isdigit() and int(self.text) in YEARS
 
 
 def figures(text: str) -> list[Figure]:
@@ -115,7 +128,7 @@ def _from_equal(pair: dict[str, str], stated: list[Figure], chance: random.Rando
         word = chance.choice(("before", "after", ""))
         return _redrawn(pair, measured, claim, preposition.start() if word else claim.start, word, chance)
     counted_thing = _COUNTED_BEFORE.search(before) and _COUNTED_AFTER.match(pair["hypothesis"], claim.end)
-    if not counted_thing or chance.random() < 0.3:  # noqa: PLR2004  # a share of plain changes
+    if not counted_thing or chance.random() < PLAIN_SHARE:
         return _redrawn(pair, measured, claim, claim.start, "", chance)
     word = chance.choice(("more than", "more than", "over", "less than", "less than", "fewer than", "under"))
     return _redrawn(pair, measured, claim, claim.start, word, chance)
@@ -125,7 +138,7 @@ def _redrawn(
     pair: dict[str, str], measured: Figure, claim: Figure, cut: int, word: str, chance: random.Random
 ) -> dict[str, str]:
     """Both figures drawn anew; `word` compares them ("": they are equal), and stands from `cut` on."""
-    supports = chance.random() < 0.5  # noqa: PLR2004  # a fair coin
+    supports = chance.random() < HALF
     new = _written(_drawn(measured, chance), measured)
     value = float(new.replace(",", ""))
     if not word:
@@ -144,7 +157,7 @@ def _redrawn(
 def _drawn(figure: Figure, chance: random.Random) -> float:
     if figure.is_year:
         return min(max(figure.value + chance.randint(-12, 12), YEARS.start), YEARS.stop - 1)
-    if figure.scale in ("%", "percent"):
+    if figure.scale in PER_CENT:
         return chance.uniform(2, 98)
     return figure.value * math.exp(chance.uniform(-0.9, 0.9))
 
@@ -153,7 +166,8 @@ def _written(value: float, like: Figure) -> str:
     decimals = len(like.text.partition(".")[2])
     if not decimals:
         value = max(2, round(value))
-    return f"{value:,.{decimals}f}" if "," in like.text or (value >= 10_000 and not like.is_year) else f"{value:.{decimals}f}"  # noqa: E501, PLR2004
+    commas = "," if "," in like.text or (value >= COMMAS_FROM and not like.is_year) else ""
+    return f"{value:{commas}.{decimals}f}"
 
 
 def _beside(value: float, like: Figure, *, above: bool, chance: random.Random) -> str | None:
@@ -164,12 +178,12 @@ def _beside(value: float, like: Figure, *, above: bool, chance: random.Random) -
         else:
             gap = math.exp(chance.uniform(math.log(0.003), math.log(0.6)))
             other = value * (1 + gap) if above else value / (1 + gap)
-            if chance.random() < 0.6:  # noqa: PLR2004  # a share of round figures
+            if chance.random() < ROUND_SHARE:
                 unit = 10.0 ** (math.floor(math.log10(other)) - chance.choice((0, 1, 1, 2)))
                 other = (math.ceil if above else math.floor)(other / unit) * unit
-        if like.scale in ("%", "percent") and other >= 100:  # noqa: PLR2004  # no share is greater
+        if like.scale in PER_CENT and other >= PER_CENT_MAX:
             continue
-        text = _written(other, Figure(0, 0, like.text if chance.random() < 0.5 else like.text.partition(".")[0], like.scale))  # noqa: E501, PLR2004
+        text = _written(other, like if chance.random() < HALF else like.without_decimals)
         stated = float(text.replace(",", ""))
         if (stated > value) if above else (stated < value):
             return text
@@ -177,4 +191,4 @@ def _beside(value: float, like: Figure, *, above: bool, chance: random.Random) -
 
 
 def _unequal(value: float, like: Figure, chance: random.Random) -> str | None:
-    return _beside(value, like, above=chance.random() < 0.5, chance=chance)  # noqa: PLR2004  # a fair coin
+    return _beside(value, like, above=chance.random() < HALF, chance=chance)

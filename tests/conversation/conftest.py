@@ -6,7 +6,6 @@ import json
 import os
 import queue
 import shutil
-import string
 import subprocess
 import sys
 import tempfile
@@ -22,10 +21,10 @@ from typing import Any, Self
 
 import psutil
 import pytest
-import torch
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+from benchmarks.tiny_model import write_tiny_model
 
 #: A start of the worker imports torch; on a busy machine that takes its time.
 WORKER_TIMEOUT_S = 120.0
@@ -37,36 +36,10 @@ SERVE = ("-m", "lyra_mcp", "serve")
 # Models
 
 
-def write_tiny_model(folder: Path) -> Path:
-    """A BERT of two layers with random weights: short pairs take it a millisecond, 64 long ones some seconds."""
-    torch.manual_seed(5)
-    names = ("contradiction", "entailment", "neutral")
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces += [prefix + letter for prefix in ("", "##") for letter in string.ascii_lowercase + string.digits + ".,"]
-    model = BertForSequenceClassification(
-        BertConfig(
-            vocab_size=len(pieces),
-            hidden_size=256,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=1024,
-            max_position_embeddings=512,
-            initializer_range=0.1,
-            id2label=dict(enumerate(names)),
-            label2id={name: number for number, name in enumerate(names)},
-        )
-    )
-    with torch.no_grad():
-        model.classifier.weight.mul_(3)  # sure of itself, so that a temperature has something to mend
-    model.save_pretrained(folder)
-    tokenizer = BertTokenizer(vocab={piece: number for number, piece in enumerate(pieces)}, model_max_length=512)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(name="tiny_model", scope="session")
 def _tiny_model(tmp_path_factory) -> Path:
-    return write_tiny_model(tmp_path_factory.mktemp("tiny"))
+    """Short pairs take it a millisecond, 64 long ones some seconds; a temperature has something to mend."""
+    return write_tiny_model(tmp_path_factory.mktemp("tiny"), sureness=3)
 
 
 # Houses

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import socket
-import string
 import subprocess
 import sys
 import tempfile
@@ -19,11 +18,10 @@ import httpx2
 import pytest
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
+from benchmarks import tiny_model
 from ml_worker.base_models import BaseModel, load_base, quiet_libraries
 
-NLI_NAMES = ("contradiction", "entailment", "neutral")
 WORDS = ("the", "trial", "patients", "hospital", "more", "not", "guitar", "music", "stage", "empty")
 
 
@@ -33,30 +31,8 @@ def _one_thread() -> None:
     quiet_libraries()
 
 
-def write_tokenizer(folder: Path) -> None:
-    letters = [*string.ascii_lowercase, *string.digits, ".", ","]
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
-    tokenizer = BertTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, model_max_length=64)
-    tokenizer.save_pretrained(folder)
-
-
-def write_tiny_model(folder: Path, *, names: tuple[str, ...] = NLI_NAMES, seed: int = 1) -> Path:
-    """A two-layer BERT with random weights, an NLI model as a folder."""
-    torch.manual_seed(seed)
-    config = BertConfig(
-        vocab_size=128,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.3,
-        id2label=dict(enumerate(names)),
-        label2id={name: i for i, name in enumerate(names)},
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    write_tokenizer(folder)
-    return folder
+def write_tiny_model(folder: Path, *, names: tuple[str, ...] = tiny_model.NAMES, seed: int = 1) -> Path:
+    return tiny_model.write_tiny_model(folder, hidden=32, positions=64, spread=0.3, words=WORDS, names=names, seed=seed)
 
 
 def write_adapter(base: BaseModel, folder: Path, *, seed: int, **manifest: Any) -> Path:
