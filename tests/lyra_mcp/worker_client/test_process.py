@@ -14,6 +14,7 @@ import pytest
 from lyra_mcp.errors import WorkerGone, WorkerWarming
 from lyra_mcp.worker_client.process import FAILED_RETRY_S
 from lyra_mcp.worker_client.spawn import CRASH_WINDOW_S, CRASHES_MAX, spawn_lock
+from schema import wire
 
 SERVER = Path(__file__).with_name("server.py")
 
