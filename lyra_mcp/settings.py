@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     key_source: KeySource = "auto"
     #: Opens the master key; only from the environment.
     passphrase: SecretStr | None = None
-    #: Write exports only encrypted, with the passphrase, and seal what ended trainings leave to read.
+    #: Write exports only encrypted, with the passphrase, and seal what trainings read, learn and write.
     encrypt_files: bool = False
 
     #: `builtin`, a Hugging Face id, or a local folder.

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict
+from peft import PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from pydantic import BaseModel as Message
 from pydantic import ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 
 from ml_worker.base_models import BaseModel
-from ml_worker.encoder import sha256
 from ml_worker.errors import AdapterRefused
+from schema import sealing
+from schema.sealing import WEIGHTS
 
-WEIGHTS, PEFT_CONFIG, MANIFEST = "adapter_model.safetensors", "adapter_config.json", "lyra_adapter.json"
+PEFT_CONFIG, MANIFEST = "adapter_config.json", "lyra_adapter.json"
 
 #: Formats that run code when they are read.
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
@@ -43,7 +44,7 @@ class Adapter:
     #: What replaces the base's tensors of the same name.
     parameters: Mapping[str, torch.Tensor]
     temperature: float | None
-    #: SHA-256 of its weights file.
+    #: SHA-256 of its weights file, as it is in plain.
     digest: str
 
 
@@ -77,7 +78,7 @@ def check_files(root: Path, folder: Path) -> None:
         if not file.resolve().is_relative_to(root.resolve()):
             raise AdapterRefused(f"{file.name} is a link out of the adapters root; copy the file itself")
     for name in (WEIGHTS, PEFT_CONFIG, MANIFEST):
-        if not (folder / name).is_file():
+        if not (folder / name).is_file() and not (name == WEIGHTS and sealing.is_sealed(folder / name)):
             raise AdapterRefused(f"the adapter has no {name}; train it with Lyra or add the file")
 
 
@@ -96,8 +97,8 @@ def read_manifest(folder: Path, base: BaseModel) -> AdapterManifest:
     return manifest
 
 
-def load_adapter(base: BaseModel, root: Path, path: str) -> Adapter:
-    """Read, check and merge an adapter.
+def load_adapter(base: BaseModel, root: Path, path: str, *, key: bytes | None = None) -> Adapter:
+    """Read, check and merge an adapter; `key` opens it where it is sealed.
 
     Raises:
         AdapterRefused: the folder must not or cannot serve on this base.
@@ -105,19 +106,18 @@ def load_adapter(base: BaseModel, root: Path, path: str) -> Adapter:
     folder, name = find_folder(root, path)
     check_files(root, folder)
     manifest = read_manifest(folder, base)
-    return Adapter(
-        path=name,
-        parameters=merge(base, folder),
-        temperature=manifest.temperature,
-        digest=sha256(folder / WEIGHTS),
-    )
-
-
-def merge(base: BaseModel, folder: Path) -> dict[str, torch.Tensor]:
-    """The tensors in which the base with this adapter differs from the base."""
-    stored = _read_weights(folder)
     try:
-        adapted = PeftModel.from_pretrained(copy.deepcopy(base.model), folder)
+        digest = sealing.sha256(folder / WEIGHTS, key, sealing.place_of_weights(folder))
+    except sealing.CannotOpen as error:
+        raise AdapterRefused(str(error)) from error
+    return Adapter(path=name, parameters=merge(base, folder, key), temperature=manifest.temperature, digest=digest)
+
+
+def merge(base: BaseModel, folder: Path, key: bytes | None = None) -> dict[str, torch.Tensor]:
+    """The tensors in which the base with this adapter differs from the base."""
+    stored = _read_weights(folder, key)
+    try:
+        adapted = _adapted(base, folder, stored)
         # With embedding layers on "auto", peft would ask the model hub.
         expected = get_peft_model_state_dict(adapted, save_embedding_layers=False)
         if differing := set(expected) ^ set(stored):
@@ -133,9 +133,28 @@ def merge(base: BaseModel, folder: Path) -> dict[str, torch.Tensor]:
     return {name: after[name].detach() for name in after if not torch.equal(after[name], before[name])}
 
 
-def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+def _adapted(base: BaseModel, folder: Path, stored: dict[str, torch.Tensor]) -> PeftModel:
+    """peft reads weights from files only; what is sealed never becomes one, so its tensors are set by hand."""
+    model = copy.deepcopy(base.model)
+    if not sealing.is_sealed(folder / WEIGHTS):
+        return PeftModel.from_pretrained(model, folder)
+    config = PeftConfig.from_pretrained(folder)
+    config.inference_mode = True
+    adapted = get_peft_model(model, config)
+    set_peft_model_state_dict(adapted, stored)
+    return adapted.eval()
+
+
+def _read_weights(folder: Path, key: bytes | None) -> dict[str, torch.Tensor]:
+    path = folder / WEIGHTS
     try:
-        stored: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
+        stored: dict[str, torch.Tensor] = (
+            load(sealing.read(path, key, sealing.place_of_weights(folder)))
+            if sealing.is_sealed(path)
+            else load_file(path)
+        )
+    except sealing.CannotOpen as error:
+        raise AdapterRefused(str(error)) from error
     except (SafetensorError, OSError) as error:
         raise AdapterRefused(f"{WEIGHTS} is damaged ({_first_line(error)}); copy or train it again") from error
     if broken := [name for name, tensor in stored.items() if not tensor.isfinite().all()]:
@@ -156,28 +175,32 @@ class AdapterCache:
         self._adapters_max = adapters_max
         self._kept: OrderedDict[tuple[str, str], Adapter] = OrderedDict()
 
-    def find(self, path: str) -> Adapter:
-        """Load, or take from the cache.
+    def find(self, path: str, key: bytes | None = None) -> Adapter:
+        """Load, or take from the cache; a sealed one also from there only with the key that opened it.
 
         Raises:
             AdapterRefused: as `load_adapter`.
         """
         folder, name = find_folder(self._root, path)
         check_files(self._root, folder)
-        key = (name, _stamp(folder))
-        if key not in self._kept:
-            self._kept[key] = load_adapter(self._base, self._root, path)
+        entry = (name, _stamp(folder, key))
+        if entry not in self._kept:
+            adapter = load_adapter(self._base, self._root, path, key=key)
+            if _stamp(folder, key) != entry[1]:  # it was sealed, and the plain file overwritten, while it was read
+                adapter, entry = load_adapter(self._base, self._root, path, key=key), (name, _stamp(folder, key))
+            self._kept[entry] = adapter
             while len(self._kept) > self._adapters_max:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        self._kept.move_to_end(entry)
+        return self._kept[entry]
 
     def __len__(self) -> int:
         return len(self._kept)
 
 
-def _stamp(folder: Path) -> str:
-    """Changes whenever a file of the folder does."""
+def _stamp(folder: Path, key: bytes | None) -> str:
+    """Changes whenever a file of the folder does; of a sealed one also with the key."""
     stats = [(file.name, file.stat()) for file in sorted(folder.rglob("*"))]
     content = json.dumps([(name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in stats])
-    return hashlib.sha256(content.encode()).hexdigest()
+    opened_with = key if key is not None and sealing.is_sealed(folder / WEIGHTS) else b""
+    return hashlib.sha256(content.encode() + opened_with).hexdigest()

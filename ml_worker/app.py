@@ -21,6 +21,7 @@ from ml_worker.jobs import JobMachine
 from ml_worker.lifetime import Lifetime
 from ml_worker.model_thread import ModelThread
 from ml_worker.options import Options
+from schema.sealing import as_bytes
 from schema.wire import (
     PROTOCOL,
     AdapterLoaded,
@@ -157,7 +158,9 @@ async def adapter_status(worker: TheWorker) -> AdapterStatus:
 
 @working.post("/nli")
 async def nli(body: JudgePairs, request: Request, worker: TheWorker) -> JudgeReply:
-    future = worker.models.queue.judge(body.pairs, body.adapter, representation=body.representation)
+    future = worker.models.queue.judge(
+        body.pairs, body.adapter, representation=body.representation, key=as_bytes(body.key)
+    )
     return await _answer(request, future)
 
 
@@ -175,7 +178,8 @@ async def fit_intents(body: FitIntents, request: Request, worker: TheWorker) -> 
 @working.post("/nli/adapter/load")
 async def load_adapter(body: LoadAdapter, request: Request, worker: TheWorker) -> AdapterLoaded:
     serving = worker.models.require_serving()
-    return await _answer(request, worker.models.queue.run(lambda: serving.load(body.adapter_path), first=True))
+    key = as_bytes(body.key)
+    return await _answer(request, worker.models.queue.run(lambda: serving.load(body.adapter_path, key), first=True))
 
 
 @working.post("/nli/adapter/unload")

@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from ml_worker.job_folders import JobRefused
 from ml_worker.training.preconditions import Device, Probes, check_disk, choose_device, cpu_warning
 from ml_worker.training.splits import HOLDOUT_SHARE
+from schema import sealing
 from schema.jobs import JobProblem, NliLoraRecipe, Preflight, PreflightReply
 from schema.reports import NliReport
+from schema.sealing import as_bytes
 
 #: English; other scripts have fewer characters a token, and padding adds tokens that nobody wrote.
 CHARS_PER_TOKEN, PADDING_FACTOR = 4.0, 1.4
@@ -19,6 +21,7 @@ OPERATIONS = 4.0
 #: What is not a matrix product: attention, norms, the adapter, the optimizer, validation, evaluation.
 OVERHEAD_FACTOR = 2.0
 PROBE_S = 0.05
+REPORT = "report.json"
 
 
 def planned_steps(order: Preflight) -> int:
@@ -33,19 +36,20 @@ def pairs_a_step(recipe: NliLoraRecipe, batch: int) -> int:
     return batch + (recipe.rehearsal_batch if recipe.rehearsal_weight else 0)
 
 
-def _reports(jobs_root: Path) -> Iterator[NliReport]:
-    """Newest first; a report this version cannot read is passed over."""
-    paths = sorted(jobs_root.glob("*/report.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in paths:
+def _reports(jobs_root: Path, key: bytes | None) -> Iterator[NliReport]:
+    """Newest first; a report that this version, or this key, cannot read is passed over."""
+    written = [*jobs_root.glob(f"*/{REPORT}"), *jobs_root.glob(f"*/{REPORT}{sealing.SUFFIX}")]
+    for path in sorted(written, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            yield NliReport.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+            content = sealing.read(path.with_name(REPORT), key, f"{path.parent.name}/{REPORT}")
+            yield NliReport.model_validate_json(content)
+        except (OSError, ValidationError, sealing.CannotOpen):
             continue
 
 
-def measured_s_per_char(jobs_root: Path, device: str, threads: int) -> float | None:
+def measured_s_per_char(jobs_root: Path, device: str, threads: int, *, key: bytes | None = None) -> float | None:
     """Of training, per character of a pair; of the newest job under the same conditions."""
-    for report in _reports(jobs_root):
+    for report in _reports(jobs_root, key):
         done = report.training
         if (done.device, done.threads) == (device, threads):
             batch = done.samples_per_s * done.duration_s / done.steps
@@ -74,7 +78,7 @@ def preflight(order: Preflight, jobs_root: Path, probes: Probes, *, parameters: 
     device, problem = _accepted(order, jobs_root, probes)
     if problem is not None:  # nothing is estimated of a training that would be refused
         return PreflightReply(device=device, steps=steps, estimate_s=None, warnings=[], problem=problem)
-    pace = measured_s_per_char(jobs_root, device, limits.threads)
+    pace = measured_s_per_char(jobs_root, device, limits.threads, key=as_bytes(order.key))
     if pace is None and parameters is not None and device == "cpu":
         pace = calculated_s_per_char(parameters, limits.threads)
     pairs = steps * pairs_a_step(order.recipe, limits.batch or order.recipe.batch)

@@ -5,7 +5,6 @@ however it dies; a process id alone could by then belong to somebody else.
 """
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from schema import sealing
 from schema.jobs import JobProblem, JobProblemCode, JobRequest, JobStatus
 
 
@@ -46,20 +46,67 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 class JobFolder:
-    def __init__(self, path: Path) -> None:
+    """`key`: the user's file key, where there is one; it seals and opens what a sealed folder holds."""
+
+    def __init__(self, path: Path, key: bytes | None = None) -> None:
         self.path = path
+        self.key = key
         self.request = path / "request.json"
-        self.samples = path / "samples.jsonl"
+        self.samples = path / sealing.SAMPLES
         self.state = path / "state.json"
         self.loss = path / "loss.jsonl"
         self.log = path / "log"
         self.checkpoints = path / "checkpoints"
-        self.adapter = path / "adapter"
+        self.adapter = path / sealing.ADAPTER
         self.report = path / "report.json"
         self.page = path / "report.html"
         #: Exists once somebody asked to cancel; survives the death of everybody.
         self.cancel = path / "cancel"
         self.lock = path / "lock"
+
+    # What is sealed in a sealed folder
+
+    @property
+    def is_sealed(self) -> bool:
+        return sealing.is_sealed(self.samples)
+
+    def place(self, path: Path) -> str:
+        """What a file of this folder is bound to where it is sealed."""
+        return f"{self.path.name}/{path.relative_to(self.path).as_posix()}"
+
+    def verify_key(self) -> None:
+        """Open one sealed file.
+
+        Raises:
+            JobRefused: `sealed`, where the key is missing or does not fit.
+        """
+        if self.is_sealed:
+            self.read(self.samples)
+
+    def read(self, path: Path) -> bytes:
+        """A file of this folder, sealed or not.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            JobRefused: `sealed`, where the key is missing or does not fit.
+        """
+        try:
+            return sealing.read(path, self.key, self.place(path))
+        except sealing.CannotOpen as error:
+            raise JobRefused("sealed", str(error)) from error
+
+    def write(self, path: Path, content: bytes) -> None:
+        """A reader sees the old file or the new one; in a sealed folder only somebody with the key does."""
+        if not self.is_sealed:
+            write_atomically(path, content)
+            return
+        write_atomically(sealing.sealed_path(path), self.seal(content, self.place(path)))
+
+    def seal(self, content: bytes, place: str) -> bytes:
+        assert self.key is not None, "a sealed folder is opened with its key before anything is written"
+        return sealing.seal(self.key, content, place)
+
+    # The order and its state
 
     def read_request(self) -> JobRequest:
         """Read the order.
@@ -81,11 +128,12 @@ class JobFolder:
         """Compare the frozen samples with the digest in the order.
 
         Raises:
-            JobRefused: `invalid_samples`.
+            JobRefused: `invalid_samples`, or `sealed` where the key is missing or does not fit.
         """
         try:
-            with self.samples.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = sealing.sha256(self.samples, self.key, self.place(self.samples))
+        except sealing.CannotOpen as error:
+            raise JobRefused("sealed", str(error)) from error
         except OSError as error:
             raise JobRefused("invalid_samples", f"samples.jsonl cannot be read: {error}; plan the job again") from error
         if found != request.samples_sha256:

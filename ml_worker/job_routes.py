@@ -8,12 +8,14 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from ml_worker.job_folders import JobRefused
 from ml_worker.jobs import JobMachine
-from schema.jobs import JobList, JobProblem, JobProblemCode, JobStatus, Preflight, PreflightReply, StartJob
+from schema.jobs import JobList, JobProblem, JobProblemCode, JobStatus, Preflight, PreflightReply, ResumeJob, StartJob
+from schema.sealing import as_bytes
 
 #: Every other refusal is a 400.
 STATUS: dict[JobProblemCode, int] = {
     "not_found": 404,
     "conflict": 409,
+    "sealed": 403,
     "insufficient_disk": 507,
     "insufficient_gpu_memory": 503,
 }
@@ -26,11 +28,11 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 def job_routes(machine: JobMachine) -> APIRouter:
     failure = {"model": JobProblem}
-    router = APIRouter(prefix="/jobs", responses=dict.fromkeys((400, 404, 409, 503, 507), failure))
+    router = APIRouter(prefix="/jobs", responses=dict.fromkeys((400, 403, 404, 409, 503, 507), failure))
 
     @router.post("")
     async def start(body: StartJob) -> JobStatus:
-        return machine.start(body.job_id)
+        return machine.start(body.job_id, as_bytes(body.key))
 
     @router.get("")
     async def find_all() -> JobList:
@@ -56,8 +58,8 @@ def job_routes(machine: JobMachine) -> APIRouter:
         return machine.cancel(job_id)
 
     @router.post("/{job_id}/resume")
-    async def resume(job_id: str) -> JobStatus:
-        return machine.resume(job_id)
+    async def resume(job_id: str, body: ResumeJob | None = None) -> JobStatus:
+        return machine.resume(job_id, as_bytes(body.key) if body else None)
 
     return router
 

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from ml_worker import estimates
 from ml_worker.job_folders import JobFolder, JobRefused, reconciled
 from ml_worker.training.preconditions import Probes, check_disk, choose_device
+from schema import sealing
 from schema.jobs import JobStatus, Preflight, PreflightReply
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,11 @@ class JobOptions:
 
 
 class JobMachine:
-    """Lives on the event loop; call `reconcile` once before serving."""
+    """Lives on the event loop; call `reconcile` once before serving.
+
+    The key of a sealed job comes with the order and stays in memory. A worker that finds such a job waiting was not
+    given its key: the job goes on waiting, until a server starts it again.
+    """
 
     def __init__(self, options: JobOptions) -> None:
         self._options = options
@@ -58,6 +63,8 @@ class JobMachine:
         #: The job whose child this worker has started and whose end it has not yet seen.
         self._starting: str | None = None
         self._watches: set[asyncio.Task[None]] = set()
+        #: Of jobs that wait or run here.
+        self._keys: dict[str, bytes] = {}
 
     # Looking
 
@@ -67,7 +74,7 @@ class JobMachine:
         Raises:
             JobRefused: `not_found`.
         """
-        folder = JobFolder(self._options.jobs_root / job_id)
+        folder = JobFolder(self._options.jobs_root / job_id, self._keys.get(job_id))
         if "/" in job_id or job_id.startswith(".") or not folder.path.is_dir():
             raise JobRefused("not_found", f"no job {job_id!r}; GET /jobs lists them")
         return folder
@@ -82,7 +89,21 @@ class JobMachine:
         status = folder.read_status()
         if status is None:
             raise JobRefused("not_found", f"job {job_id!r} was prepared but never started; POST /jobs starts it")
-        return reconciled(folder, status)
+        status = reconciled(folder, status)
+        if status.is_final:
+            self._keys.pop(job_id, None)
+        waits = status.state == "waiting" and folder.key is None and self._needs_key(folder)
+        return status.model_copy(update={"waits_for_key": waits})
+
+    def _needs_key(self, folder: JobFolder) -> bool:
+        """Whether the job's own files are sealed, or the adapter it is compared with."""
+        if folder.is_sealed:
+            return True
+        try:
+            champion = folder.read_request().champion
+        except JobRefused:
+            return False  # its child will say why
+        return champion is not None and sealing.is_sealed(self._options.adapters_root / champion / sealing.WEIGHTS)
 
     def all(self) -> list[JobStatus]:
         """Every job that was ever started here, oldest first; folders that are no jobs are passed over."""
@@ -94,8 +115,8 @@ class JobMachine:
 
     @property
     def is_busy(self) -> bool:
-        """A worker with work must not leave."""
-        return any(not status.is_final for status in self.all())
+        """A worker with work must not leave; what waits for a key is work of whoever brings it."""
+        return any(not status.is_final and not status.waits_for_key for status in self.all())
 
     # Acting
 
@@ -106,22 +127,25 @@ class JobMachine:
                 self._watch(self._wait_for_adopted(status.job_id))
         self._start_next()
 
-    def start(self, job_id: str) -> JobStatus:
-        """Begin, or wait for the job before; a job that was started already is left as it is.
+    def start(self, job_id: str, key: bytes | None = None) -> JobStatus:
+        """Begin, or wait for the job before; a job that was started already is left as it is, but may get its key.
 
         Raises:
             JobRefused: the order, its samples or the machine do not allow it; nothing was written.
         """
         folder = self.folder(job_id)
         if folder.read_status() is not None:
-            return self.status(job_id)
+            return self._unlock_waiting(self.status(job_id), key)
+        folder.key = key
         request = folder.read_request()
+        self._check_key(folder)
         folder.verify_samples(request)
         check_disk(folder.path, self._options.probes)
         choose_device(request.limits, self._options.probes)
-        return self._queue(folder, JobStatus(job_id=job_id, kind=request.kind, state="waiting", created_at=_now()))
+        status = JobStatus(job_id=job_id, kind=request.kind, state="waiting", created_at=_now())
+        return self._queue(folder, status)
 
-    def resume(self, job_id: str) -> JobStatus:
+    def resume(self, job_id: str, key: bytes | None = None) -> JobStatus:
         """Go on from the newest checkpoint.
 
         Raises:
@@ -129,13 +153,37 @@ class JobMachine:
         """
         folder, status = self.folder(job_id), self.status(job_id)
         if not status.is_final:
-            return status
+            return self._unlock_waiting(status, key)
         if status.state not in RESUMABLE:
             raise JobRefused("conflict", f"job {job_id!r} is {status.state}; only an interrupted or failed one resumes")
+        folder.key = key
         request = folder.read_request()
+        self._check_key(folder)
         check_disk(folder.path, self._options.probes)
         choose_device(request.limits, self._options.probes)
         return self._queue(folder, status.model_copy(update={"state": "waiting", "problem": None, "ended_at": None}))
+
+    def _unlock_waiting(self, status: JobStatus, key: bytes | None) -> JobStatus:
+        """Let a job that waits for its key go on, where this is the key."""
+        if not status.waits_for_key or key is None:
+            return status
+        folder = self.folder(status.job_id)
+        folder.key = key
+        self._check_key(folder)
+        return self._queue(folder, status)
+
+    def _check_key(self, folder: JobFolder) -> None:
+        """
+        Raises:
+            JobRefused: `sealed`, where the key is missing or does not fit.
+        """
+        folder.verify_key()
+        if folder.key is None and self._needs_key(folder):
+            raise JobRefused(
+                "sealed",
+                f"job {folder.path.name!r} is compared with a sealed adapter and came without a key; "
+                "start it through the server of its user",
+            )
 
     def cancel(self, job_id: str) -> JobStatus:
         """Ask the child to stop for good; a job that has ended stays as it ended, unless it could be resumed."""
@@ -149,8 +197,8 @@ class JobMachine:
             folder.cancel.touch()
             shutil.rmtree(folder.checkpoints, ignore_errors=True)
             status = status.model_copy(update={"state": "cancelled", "ended_at": _now(), "pid": None, "eta_s": None})
-            folder.write_status(status)
-        return status
+            folder.write_status(status.model_copy(update={"waits_for_key": False}))
+        return self.status(job_id)
 
     async def stop(self) -> None:
         """Interrupt the running child, which saves; for a worker that leaves. What waits still waits."""
@@ -166,17 +214,20 @@ class JobMachine:
                 child.kill()
 
     def _queue(self, folder: JobFolder, status: JobStatus) -> JobStatus:
+        status = status.model_copy(update={"waits_for_key": False})
         folder.write_status(status)
+        if folder.key is not None:
+            self._keys[status.job_id] = folder.key
         self._start_next()
         return folder.read_status() or status
 
     def _start_next(self) -> None:
-        """Start the oldest waiting job when no other trains."""
+        """Start the oldest waiting job when no other trains; one without its key holds up nobody."""
         jobs = self.all()
         if self._starting is not None or any(status.state in ACTIVE for status in jobs):
             return
         for status in jobs:
-            if status.state == "waiting":
+            if status.state == "waiting" and not status.waits_for_key:
                 self._starting = status.job_id
                 self._watch(self._run_child(self.folder(status.job_id), status))
                 return
@@ -184,6 +235,7 @@ class JobMachine:
     async def _run_child(self, folder: JobFolder, status: JobStatus) -> None:
         try:
             self._child = await self._spawn(folder, status)
+            await _hand_over(folder.key, self._child)
             if folder.cancel.exists():  # asked while there was no process to ask
                 self._child.terminate()
             await self._child.wait()
@@ -195,13 +247,14 @@ class JobMachine:
 
     async def _spawn(self, folder: JobFolder, status: JobStatus) -> asyncio.subprocess.Process:
         """Start the child with the lock already held, so that nobody ever sees a running job without one."""
-        with folder.held() as lock, folder.log.open("ab") as output:
+        with folder.held() as lock, _output(folder).open("ab") as output:
             started_at = status.started_at or _now()
             folder.write_status(status.model_copy(update={"state": "preparing", "started_at": started_at}))
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "ml_worker.training.run", str(folder.path)),
                 *("--adapters-root", str(self._options.adapters_root), "--nice", str(NICENESS), "--locked"),
-                stdin=asyncio.subprocess.DEVNULL,
+                *(() if folder.key is None else ("--key-on-stdin",)),
+                stdin=asyncio.subprocess.DEVNULL if folder.key is None else asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 # A session of its own: Ctrl-C in a terminal stops the worker, which then stops the child in order.
@@ -257,6 +310,22 @@ class JobMachine:
         return estimates.preflight(
             order, self._options.jobs_root, self._options.probes, parameters=self._options.encoder_parameters()
         )
+
+
+def _output(folder: JobFolder) -> Path:
+    """Where a child's output goes. The child of a sealed job writes its log itself, sealed."""
+    return Path(os.devnull) if folder.is_sealed else folder.log
+
+
+async def _hand_over(key: bytes | None, child: asyncio.subprocess.Process) -> None:
+    """Through a pipe that closes at once: neither arguments, environment nor any file ever hold the key."""
+    if key is None:
+        return
+    assert child.stdin is not None, "a child that needs a key has a pipe to read it from"
+    with suppress(ConnectionError):  # it has died already, which is seen by its end
+        child.stdin.write(key)
+        await child.stdin.drain()
+    child.stdin.close()
 
 
 def _now() -> datetime:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Judge(Protocol):
     """What the model thread brings; called from that thread alone."""
 
-    def resolve(self, adapter: str) -> "Adapter | None": ...
+    def resolve(self, adapter: str, key: bytes | None) -> "Adapter | None": ...
 
     def encode(self, pairs: Sequence[Pair]) -> "list[EncodedPair]": ...
 
@@ -67,6 +67,7 @@ class _Call(_Entry):
 class _Request(_Entry):
     pairs: Sequence[Pair]
     adapter_name: str
+    key: bytes | None = field(repr=False)
     representation: bool
     #: Resolved once, so that all pairs of a request are judged by the same weights.
     adapter: "Adapter | None" = None
@@ -99,14 +100,17 @@ class ModelQueue:
         with self._changed:
             return sum(entry.size for entry in self._entries)
 
-    def judge(self, pairs: Sequence[Pair], adapter: str, *, representation: bool) -> Future[JudgeReply]:
-        """Cancel the future when the caller has left.
+    def judge(
+        self, pairs: Sequence[Pair], adapter: str, *, representation: bool, key: bytes | None = None
+    ) -> Future[JudgeReply]:
+        """Cancel the future when the caller has left; `key` opens an adapter that is sealed.
 
         Raises:
             Busy: the queue is full.
         """
         return self._put(
-            _Request(size=len(pairs), pairs=pairs, adapter_name=adapter, representation=representation), first=False
+            _Request(size=len(pairs), pairs=pairs, adapter_name=adapter, key=key, representation=representation),
+            first=False,
         )
 
     def run(self, call: Callable[[], T], *, size: int = 0, first: bool = False) -> Future[T]:
@@ -215,7 +219,7 @@ def _prepare(judge: Judge, request: _Request) -> None:
     if request.future.done():
         return
     try:
-        request.adapter = judge.resolve(request.adapter_name)
+        request.adapter = judge.resolve(request.adapter_name, request.key)
         request.encoded = judge.encode(request.pairs)
     except WorkerError as error:
         request.settle(error)

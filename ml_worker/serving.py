@@ -41,15 +41,15 @@ class Serving:
         self.device = str(self._model.device)
         self._model.judge(self._model.encode([WARM_UP]), None, representation=True)
 
-    def resolve(self, adapter: str) -> Adapter | None:
-        """The adapter a request names; None is the base alone.
+    def resolve(self, adapter: str, key: bytes | None) -> Adapter | None:
+        """The adapter a request names, opened with its key where it is sealed; None is the base alone.
 
         Raises:
             AdapterRefused: no such adapter, or one that must not serve.
         """
         if adapter == "loaded":
             return self.loaded
-        return None if adapter == "base" else self._cache.find(adapter)
+        return None if adapter == "base" else self._cache.find(adapter, key)
 
     def encode(self, pairs: Sequence[Pair]) -> list[EncodedPair]:
         return self._model.encode(pairs)
@@ -69,14 +69,14 @@ class Serving:
             device=self.device,
         )
 
-    def load(self, path: str | None) -> AdapterLoaded:
+    def load(self, path: str | None, key: bytes | None = None) -> AdapterLoaded:
         """Serve this adapter from the next request on; a refusal leaves the present one serving."""
         wanted = path if path is not None else self._options.default_adapter
         if wanted is None:
             message = "no default adapter is set; name adapter_path, or set LYRA_DEFAULT_ADAPTER"
             return AdapterLoaded(ok=False, adapter_path=None, message=message)
         try:
-            self.loaded = self._cache.find(wanted)
+            self.loaded = self._cache.find(wanted, key)
         except AdapterRefused as error:
             return AdapterLoaded(ok=False, adapter_path=wanted, message=str(error))
         return AdapterLoaded(ok=True, adapter_path=self.loaded.path, message=f"{self.loaded.path} serves now")

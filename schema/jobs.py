@@ -5,12 +5,16 @@ A job is a folder `<jobs root>/<job id>/`. The server writes `request.json` (`Jo
 (`JobStatus`), `loss.jsonl` (`LossLine` or `ValidationLine`), `checkpoints/`, `log`, and at the end
 `adapter/`, `report.json` (`NliReport`, in `schema/reports.py`) and `report.html`. Files are
 complete once the state is `evaluated`; until then only `state.json` is to be trusted.
+
+Where `samples.jsonl.sealed` stands in the place of `samples.jsonl`, whatever holds a person's texts or what was learned
+from them is sealed in the same way (`schema/sealing.py`): the log, the checkpoints, the adapter's weights, the report.
 """
 
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from schema.sealing import FileKey
 from schema.vocabulary import FINAL_RUN_STATES, JobKind, Label, RunState, SampleSource
 from schema.wire import Message, Text
 
@@ -184,6 +188,7 @@ JobProblemCode = Literal[
     "insufficient_gpu_memory",
     "no_gpu",
     "out_of_memory",
+    "sealed",
     "failed",
 ]
 
@@ -199,6 +204,14 @@ class StartJob(Message):
     """`POST /jobs`: the folder was prepared by the server. Asked again, it answers with the job as it is."""
 
     job_id: JobId
+    #: Opens what is sealed: the job's folder, the champion. Kept in memory alone, until the job ends.
+    key: FileKey | None = None
+
+
+class ResumeJob(Message):
+    """`POST /jobs/{job_id}/resume`."""
+
+    key: FileKey | None = None
 
 
 class JobStatus(Message):
@@ -217,6 +230,8 @@ class JobStatus(Message):
     device: str | None = None
     #: For people: a slow device, a domain that dominates, a label with too few samples.
     warnings: tuple[str, ...] = ()
+    #: It waits, its files are sealed, and this worker was not given their key: a server has to start it again.
+    waits_for_key: bool = False
     problem: JobProblem | None = None
     pid: int | None = None
     created_at: AwareDatetime
@@ -244,6 +259,8 @@ class Preflight(Message):
     #: Mean length of premise and hypothesis together.
     chars_mean: Annotated[float, Field(gt=0)]
     limits: Limits = Limits()
+    #: Opens the sealed reports of earlier jobs, whose pace is the best estimate.
+    key: FileKey | None = None
 
 
 class PreflightReply(Message):

@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from schema.sealing import FileKey
 from schema.vocabulary import Label, WorkerState
 
 #: Raised when a message changes in a way the other side would misread; both sides compare it.
-PROTOCOL = 1
+PROTOCOL = 2
 
 PAIRS_MAX = 64
 TEXTS_MAX = 64
@@ -87,6 +88,8 @@ class JudgePairs(Message):
     pairs: Annotated[list[Pair], Field(min_length=1, max_length=PAIRS_MAX)]
     #: `loaded`: what `/nli/adapter/load` set; `base`: no adapter; else a path inside the adapters root.
     adapter: str = "loaded"
+    #: Opens the adapter where it is sealed.
+    key: FileKey | None = None
     representation: bool = False
 
 
@@ -206,6 +209,8 @@ class LoadAdapter(Message):
     """`POST /nli/adapter/load`; without a path the worker's default adapter is meant."""
 
     adapter_path: str | None = None
+    #: Opens the adapter where it is sealed.
+    key: FileKey | None = None
 
 
 class AdapterLoaded(Message):

@@ -8,6 +8,7 @@ import anyio
 from lyra_mcp.domain.audit import Event
 from lyra_mcp.domain.versions import AliasEvent, HoldoutScores, ModelVersion, prunable, rollback_target
 from lyra_mcp.errors import Conflict, Invalid, NotFound, Unavailable
+from lyra_mcp.operations import sealing
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.serving import BASE, Serving, find_serving
 from lyra_mcp.storage import audit_log, corrections, job_folders, jobs, model_versions
@@ -131,7 +132,8 @@ async def load(services: Services, adapter_path: str | None) -> str:
     """
     _refuse_foreign(services, adapter_path)
     await services.worker.ready()
-    loaded = await services.worker.load_adapter(adapter_path)
+    key = await sealing.key_of_adapter(services, adapter_path or services.settings.default_adapter)
+    loaded = await services.worker.load_adapter(adapter_path, key=key)
     if not loaded.ok or loaded.adapter_path is None:
         raise Conflict(f"{loaded.message}; adapters(action='list') shows versions, what served before goes on")
     services.by_hand.adapter = loaded.adapter_path
@@ -229,10 +231,13 @@ async def _find_champion_to_replace(
 async def _prove_loadable(services: Services, version: ModelVersion) -> None:
     """Verify the files and let the worker read them, before anything points to them."""
     root, path = services.settings.adapters_root, version.adapter_path
-    await anyio.to_thread.run_sync(lambda: job_folders.verify_adapter(root, path, sha256=version.adapter_sha256))
+    keys = await services.database.unlocked()
+    await anyio.to_thread.run_sync(
+        lambda: job_folders.verify_adapter(root, path, sha256=version.adapter_sha256, key=keys.files)
+    )
     await services.worker.ready()
     before = services.by_hand.adapter
-    loaded = await services.worker.load_adapter(path)
+    loaded = await services.worker.load_adapter(path, key=await sealing.key_of_adapter(services, path))
     if not loaded.ok:
         raise Conflict(f"the worker refuses version {version.version}, what served before goes on: {loaded.message}")
     # Requests name their adapter; the worker's own "loaded" one is for calls by hand.

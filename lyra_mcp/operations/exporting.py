@@ -11,6 +11,7 @@ from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import audit_log, exports, model_versions, sealed_jobs, tables
 from lyra_mcp.storage.database import Transaction, translate
 from lyra_mcp.version import VERSION
+from schema.sealing import SUFFIX, WEIGHTS, is_sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,18 @@ async def _read(services: Services, tx: Transaction, counts: dict[str, int], key
     files: dict[str, Path | bytes] = {}
     for version in await model_versions.list_versions(tx, "nli_lora"):
         folder = settings.adapters_root / version.adapter_path
-        files |= exports.files_below(folder, f"model_repo/{version.job_id}")
+        files |= _adapter_files(folder, f"model_repo/{version.job_id}", key)
     for job in documents["model_repo/jobs.json"]["jobs"]:
         files |= _job_files(settings.jobs_root, job["job_id"], key)
     return exports.Contents(documents, files)
+
+
+def _adapter_files(folder: Path, inside: str, key: bytes) -> dict[str, Path | bytes]:
+    """Weights that are sealed at rest are readable in the export."""
+    found: dict[str, Path | bytes] = dict(exports.files_below(folder, inside))
+    if found.pop(f"{inside}/{WEIGHTS}{SUFFIX}", None) is not None:
+        found[f"{inside}/{WEIGHTS}"] = sealed_jobs.read_weights(folder, key)
+    return found
 
 
 def _job_files(root: Path, job_id: str, key: bytes) -> dict[str, Path | bytes]:
@@ -81,10 +90,9 @@ def _job_files(root: Path, job_id: str, key: bytes) -> dict[str, Path | bytes]:
     found: dict[str, Path | bytes] = {}
     for name in exports.JOB_FILES:
         place = f"model_repo/jobs/{job_id}/{name}"
-        if (root / job_id / name).is_file():
-            found[place] = root / job_id / name
-        elif sealed_jobs.has_file(root, job_id, name):
-            found[place] = sealed_jobs.read_file(root, job_id, name, key)
+        if sealed_jobs.has_file(root, job_id, name):
+            plain = root / job_id / name
+            found[place] = sealed_jobs.read_file(root, job_id, name, key) if is_sealed(plain) else plain
     return found
 
 

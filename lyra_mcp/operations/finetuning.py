@@ -19,6 +19,7 @@ from lyra_mcp.operations.training_data import TrainingData, collect
 from lyra_mcp.storage import audit_log, corrections, job_folders, jobs, model_versions
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
+from schema.sealing import as_file_key
 
 POLL_S = 0.5
 LOG_BYTES_MAX = 16_384
@@ -55,7 +56,13 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
         triggers = await _triggers(services, tx)
         under_way = await jobs.find_job_under_way(tx, "nli_lora")
     preflight = await services.jobs.preflight(
-        Preflight(recipe=recipe, samples=data.reviewed, chars_mean=data.chars_mean, limits=_limits(services))
+        Preflight(
+            recipe=recipe,
+            samples=data.reviewed,
+            chars_mean=data.chars_mean,
+            limits=_limits(services),
+            key=as_file_key(await sealing.key_of_new_files(services)),
+        )
     )
     obstacle = _too_few(services, data) or (preflight.problem.message if preflight.problem else "")
     if under_way:
@@ -78,6 +85,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     health = await services.worker.health()
     samples = job_folders.dump_samples(planned.data.samples)
     job_id, root = services.new_id("job"), services.settings.jobs_root
+    key = await sealing.key_of_new_files(services)
     try:
         async with services.database.transaction() as tx:
             await _refuse_second(tx)
@@ -111,12 +119,12 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
             detail = {"job": job_id, "kind": job.kind, "samples": job.samples, "forced": force}
             await audit_log.append(tx, "training_started", services.actor, detail, created_at=job.created_at)
             # Inside the transaction: if the folder cannot be written, there is no job either.
-            await anyio.to_thread.run_sync(job_folders.prepare_folder, root, request, samples)
+            await anyio.to_thread.run_sync(lambda: job_folders.prepare_folder(root, request, samples, key=key))
     except LyraError:
         job_folders.remove_folder(root, job_id)  # and the other way round
         raise
     try:
-        await services.jobs.start(job.job_id)
+        await services.jobs.start(job.job_id, await sealing.key_of_job(services, job.job_id))
     except LyraError as error:
         # A worker that took the order and died before it answered leaves a job that can be resumed.
         if read_run(services, job.job_id) is None:
@@ -152,8 +160,8 @@ async def resume(services: Services, job_id: str) -> WatchedJob:
         raise Conflict(f"job {job_id!r} is {watched.job.state}; only an interrupted or failed job can be resumed")
     async with services.database.transaction() as tx:
         await _refuse_second(tx)
-    await sealing.unseal(services, job_id)
-    await (services.jobs.start if watched.run is None else services.jobs.resume)(job_id)
+    order = services.jobs.start if watched.run is None else services.jobs.resume
+    await order(job_id, await sealing.key_of_job(services, job_id))
     await move(services, watched.job, "preparing")
     return await watch(services, job_id)
 

@@ -9,6 +9,7 @@ from lyra_mcp.domain.corrections import Review
 from lyra_mcp.domain.edges import Triple, pair_digest, softmax
 from lyra_mcp.domain.evidence import Prediction
 from lyra_mcp.errors import NotFound, Unavailable
+from lyra_mcp.operations import sealing
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.serving import BASE, find_serving
 from lyra_mcp.storage import calibrations, corrections
@@ -114,12 +115,17 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
 async def _ask(services: Services, pairs: Sequence[Pair], adapter: str) -> tuple[JudgeReply, str]:
     """Ask the model; where the adapter does not fit its base any more, the base answers alone and says so."""
     try:
-        return await services.worker.judge(list(pairs), adapter=adapter, representation=True), ""
+        return await _ask_adapter(services, pairs, adapter), ""
     except NotFound as error:
         if adapter == BASE:
             raise
         reason = f"answered by the base alone: {error}; adapters(action='list') shows versions"
-        return await services.worker.judge(list(pairs), adapter=BASE, representation=True), reason
+        return await _ask_adapter(services, pairs, BASE), reason
+
+
+async def _ask_adapter(services: Services, pairs: Sequence[Pair], adapter: str) -> JudgeReply:
+    key = None if adapter == BASE else await sealing.key_of_adapter(services, adapter)
+    return await services.worker.judge(list(pairs), adapter=adapter, representation=True, key=key)
 
 
 async def _judged_pair(
@@ -182,7 +188,7 @@ async def _reread_corrections(services: Services, served: ServedModel) -> str:
         return ""
     pairs = [Pair(premise=review.premise, hypothesis=review.hypothesis) for review in unread]
     try:
-        reply = await services.worker.judge(pairs, adapter=served.adapter or BASE, representation=True)
+        reply = await _ask_adapter(services, pairs, served.adapter or BASE)
     except (Unavailable, NotFound) as error:
         return f"similar corrections were not all looked up; {error}"
     async with services.database.transaction() as tx:

@@ -49,10 +49,15 @@ async def report(services: Services) -> Report:
 
 
 def _not_encrypted(*, is_sealing: bool) -> list[str]:
-    """The worker knows no keys, so what it reads is readable."""
-    weights = "adapters, and their copies in jobs: weights that learned from the corrections"
     logs = "logs: ids and counts"
     if is_sealing:
-        return ["jobs: the texts a training learns from, after redaction, until it ends", weights, logs]
-    texts = "jobs: the texts a training learns from, after redaction, until they are erased"
-    return [texts, weights, "exports, unless --encrypt or LYRA_ENCRYPT_FILES is given", logs]
+        return [
+            "jobs and adapters: what describes a training, such as its recipe and its curve, without any text",
+            logs,
+        ]
+    return [
+        "jobs: the texts a training learns from, after redaction, until they are erased",
+        "adapters, and their copies in jobs: weights that learned from the corrections",
+        "exports, unless --encrypt or LYRA_ENCRYPT_FILES is given",
+        logs,
+    ]

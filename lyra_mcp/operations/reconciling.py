@@ -45,7 +45,7 @@ async def reconcile(services: Services) -> None:
     try:
         await sealing.seal_ended(services, limit=LOOKED_AT_MAX)
     except LyraError as error:
-        log.warning("a training's texts are not sealed yet: %s", error)
+        log.warning("what a training left is not sealed yet: %s", error)
 
 
 async def move(services: Services, job: Job, state: JobState, *, problem: str | None = None) -> None:
@@ -68,6 +68,8 @@ def read_run(services: Services, job_id: str) -> JobStatus | None:
 async def _reconcile_job(services: Services, job: Job) -> None:
     try:
         run = await _observe(services, job.job_id)
+        if run is not None and run.waits_for_key:
+            run = await _hand_over_key(services, run)
     except StorageFailed as error:
         await move(services, job, "failed", problem=str(error))
         return
@@ -91,6 +93,22 @@ async def _observe(services: Services, job_id: str) -> JobStatus | None:
         return run.model_copy(update={"state": "interrupted"})
 
 
+async def _hand_over_key(services: Services, run: JobStatus) -> JobStatus:
+    """A worker that was started anew has found a sealed job waiting, and knows no keys.
+
+    Raises:
+        StorageFailed: the key does not open it.
+    """
+    key = await sealing.key_of_job(services, run.job_id)
+    try:
+        return await services.jobs.start(run.job_id, key)
+    except StorageFailed:
+        raise
+    except LyraError as error:
+        log.warning("job %s still waits for its key: %s", run.job_id, error)
+        return run
+
+
 async def _reconcile_unheard(services: Services, job: Job) -> None:
     """No worker has heard of the job: it is just being ordered, or the server that wrote it died before."""
     if not job_folders.exists(services.settings.jobs_root, job.job_id):
@@ -107,7 +125,12 @@ async def _register(services: Services, job: Job) -> None:
         report = await anyio.to_thread.run_sync(job_folders.read_report, root, job.job_id, keys.files)
         path = await anyio.to_thread.run_sync(
             lambda: job_folders.publish_adapter(
-                root, services.settings.adapters_root, job.job_id, sha256=report.adapter_sha256, place=place
+                root,
+                services.settings.adapters_root,
+                job.job_id,
+                sha256=report.adapter_sha256,
+                key=keys.files,
+                place=place,
             )
         )
     except StorageFailed as error:

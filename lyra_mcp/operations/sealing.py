@@ -1,16 +1,42 @@
-"""With `encrypt_files`, what ended trainings leave to read is sealed: see decision 0013."""
+"""With `encrypt_files`, what trainings write is sealed: who gets the key, and what is sealed later. Decision 0013."""
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, Job
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import job_folders, jobs, sealed_jobs
-from lyra_mcp.storage.keys import UserKeys
+from schema.sealing import SAMPLES, WEIGHTS, is_sealed
 from schema.vocabulary import FINAL_RUN_STATES
 
 
+async def key_of_new_files(services: Services) -> bytes | None:
+    """What a new job is sealed with; None where it stays in plain."""
+    return (await services.database.unlocked()).files if services.settings.encrypt_files else None
+
+
+async def key_of_adapter(services: Services, adapter: str | None) -> bytes | None:
+    """What the worker needs to open an adapter; None where it is not sealed. Raises StorageFailed."""
+    if adapter is None:
+        return None
+    # With the setting the key is always handed over: the adapter may be sealed just now.
+    if services.settings.encrypt_files or _is_sealed(services.settings.adapters_root / adapter / WEIGHTS):
+        return (await services.database.unlocked()).files
+    return None
+
+
+async def key_of_job(services: Services, job_id: str) -> bytes | None:
+    """What the worker needs to train it: its files are sealed, or the adapter it is compared with."""
+    settings = services.settings
+    if is_sealed(settings.jobs_root / job_id / SAMPLES):
+        return (await services.database.unlocked()).files
+    return await key_of_adapter(services, job_folders.read_champion(settings.jobs_root, job_id))
+
+
 async def seal_ended(services: Services, *, limit: int) -> int:
-    """Seal the texts of the newest jobs, where they have ended; returns how many files that were.
+    """Seal what the newest jobs left in plain, where they have ended; returns how many files that were.
 
     Raises:
         DiskFull, StorageFailed: some are still there in plain, and are tried again.
@@ -20,21 +46,36 @@ async def seal_ended(services: Services, *, limit: int) -> int:
     async with services.database.transaction() as tx:
         found = await jobs.list_jobs(tx, limit=limit)
     keys = await services.database.unlocked()
-    return await anyio.to_thread.run_sync(lambda: sum(_seal(services, job, keys) for job in found))
+    return await anyio.to_thread.run_sync(lambda: _seal_all(services, found, keys.files))
 
 
-async def unseal(services: Services, job_id: str) -> None:
-    """Before a job goes on: the worker knows no keys. Raises DiskFull, StorageFailed."""
-    keys = await services.database.unlocked()
-    await anyio.to_thread.run_sync(sealed_jobs.unseal_job, services.settings.jobs_root, job_id, keys.files)
+def _seal_all(services: Services, found: Sequence[Job], key: bytes) -> int:
+    root, adapters_root = services.settings.jobs_root, services.settings.adapters_root
+    going_on = {job.job_id for job in found if _is_going_on(root, job)}
+    # A training that began before the setting has no key, and will compare itself with these.
+    champions = {job_folders.read_champion(root, job_id) for job_id in going_on}
+    count = 0
+    for job in found:
+        if job.job_id in going_on:
+            continue
+        if job.state not in RESUMABLE:
+            sealed_jobs.remove_checkpoints(root, job.job_id)
+        count += sealed_jobs.seal_job(root, job.job_id, key)
+        served = f"{services.adapters_place}{job.job_id}"
+        if served not in champions:
+            count += sealed_jobs.seal_adapter(adapters_root / served, key)
+    return count
 
 
-def _seal(services: Services, job: Job, keys: UserKeys) -> int:
-    root = services.settings.jobs_root
+def _is_going_on(root: Path, job: Job) -> bool:
     run = job_folders.read_state(root, job.job_id)
-    is_going_on = run is not None and run.state not in FINAL_RUN_STATES
-    if job.state in UNDER_WAY or is_going_on or job_folders.is_training(root, job.job_id):
-        return 0
-    if job.state not in RESUMABLE:
-        sealed_jobs.remove_checkpoints(root, job.job_id)
-    return sealed_jobs.seal_job(root, job.job_id, keys.files)
+    is_open = run is not None and run.state not in FINAL_RUN_STATES
+    return job.state in UNDER_WAY or is_open or job_folders.is_training(root, job.job_id)
+
+
+def _is_sealed(path: Path) -> bool:
+    """A path that a person wrote may be none; the worker says what is wrong with it."""
+    try:
+        return is_sealed(path)
+    except (OSError, ValueError):
+        return False

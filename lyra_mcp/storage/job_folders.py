@@ -13,18 +13,18 @@ from pydantic import ValidationError
 from lyra_mcp.errors import NotFound, StorageFailed
 from lyra_mcp.storage import sealed_jobs
 from lyra_mcp.storage.database import translate
+from schema import sealing
 from schema.jobs import JobRequest, JobStatus, Sample
 from schema.reports import NliReport
-
-WEIGHTS = "adapter_model.safetensors"
+from schema.sealing import SAMPLES, WEIGHTS
 
 
 def dump_samples(samples: Sequence[Sample]) -> bytes:
     return b"".join(sample.model_dump_json().encode() + b"\n" for sample in samples)
 
 
-def prepare_folder(jobs_root: Path, request: JobRequest, samples: bytes) -> None:
-    """Write a job's order and its frozen samples, whole or not at all.
+def prepare_folder(jobs_root: Path, request: JobRequest, samples: bytes, *, key: bytes | None = None) -> None:
+    """Write a job's order and its frozen samples, whole or not at all; sealed where there is a key.
 
     Raises:
         DiskFull, StorageFailed: nothing is left behind.
@@ -34,13 +34,25 @@ def prepare_folder(jobs_root: Path, request: JobRequest, samples: bytes) -> None
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700, parents=True)
-        _write(partial / "samples.jsonl", samples)
+        if key is None:
+            _write(partial / SAMPLES, samples)
+        else:
+            sealed = sealing.seal(key, samples, f"{request.job_id}/{SAMPLES}")
+            _write(sealing.sealed_path(partial / SAMPLES), sealed)
         _write(partial / "request.json", request.model_dump_json(indent=1).encode())
         partial.rename(jobs_root / request.job_id)
         _sync_folder(jobs_root)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise translate(error) from error
+
+
+def read_champion(jobs_root: Path, job_id: str) -> str | None:
+    """The adapter a job is compared with; None: the base alone, or an order that cannot be read."""
+    try:
+        return JobRequest.model_validate_json((jobs_root / job_id / "request.json").read_bytes()).champion
+    except (OSError, ValidationError):
+        return None
 
 
 def exists(jobs_root: Path, job_id: str) -> bool:
@@ -108,10 +120,13 @@ def read_page(jobs_root: Path, job_id: str, key: bytes) -> str:
         raise StorageFailed(f"the report of job {job_id!r} cannot be read; train again") from error
 
 
-def publish_adapter(jobs_root: Path, adapters_root: Path, job_id: str, *, sha256: str, place: str = "") -> str:
+def publish_adapter(
+    jobs_root: Path, adapters_root: Path, job_id: str, *, sha256: str, key: bytes, place: str = ""
+) -> str:
     """Copy a finished job's adapter to where it is served from; returns its path inside the adapters root.
 
-    `place`: the user's part of the adapters root, with a slash at the end; empty for the local user.
+    A sealed one is copied as it is. `place`: the user's part of the adapters root, with a slash at the end; empty for
+    the local user.
 
     Raises:
         StorageFailed: the bytes are not those of the report.
@@ -126,7 +141,7 @@ def publish_adapter(jobs_root: Path, adapters_root: Path, job_id: str, *, sha256
                 _copy_adapter(jobs_root / job_id / "adapter", target)
     except OSError as error:
         raise translate(error) from error
-    verify_adapter(adapters_root, path, sha256=sha256)
+    verify_adapter(adapters_root, path, sha256=sha256, key=key)
     return path
 
 
@@ -156,11 +171,13 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def verify_adapter(adapters_root: Path, adapter_path: str, *, sha256: str) -> None:
-    """Raises StorageFailed unless the weights are the registered ones."""
+def verify_adapter(adapters_root: Path, adapter_path: str, *, sha256: str, key: bytes) -> None:
+    """`key` opens them where they are sealed. Raises StorageFailed unless the weights are the registered ones."""
+    folder = adapters_root / adapter_path
     try:
-        with (adapters_root / adapter_path / WEIGHTS).open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sealing.sha256(folder / WEIGHTS, key, sealing.place_of_weights(folder))
+    except sealing.CannotOpen as error:
+        raise StorageFailed(f"{error}, or activate another version") from error
     except OSError as error:
         raise StorageFailed(f"the files of adapter {adapter_path!r} are missing; activate another version") from error
     if found != sha256:

@@ -34,7 +34,7 @@ class UserKeys:
 
     @property
     def files(self) -> bytes:
-        """Seals files of jobs that have ended."""
+        """The file key: seals what trainings read, learn and write. It is lent to the worker."""
         return _derived(self.root, b"files")
 
 

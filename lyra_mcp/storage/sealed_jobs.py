@@ -1,53 +1,42 @@
-"""What a training that has ended leaves to read: sealed under the user's key, and opened again where it is needed."""
+"""What a training leaves to read or to serve: sealed under the user's key, and opened again where it is needed."""
 
-import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from lyra_mcp.errors import StorageFailed
 from lyra_mcp.storage.database import translate
 from lyra_mcp.storage.files import shred, write_private
+from schema import sealing
 
 #: Files of a job's folder that hold a person's texts, or may: a log can quote one in an error.
-WITH_TEXTS = ("samples.jsonl", "report.json", "report.html", "log")
-SUFFIX = ".sealed"
-MAGIC = b"LYRA JOB 1\n"
-NONCE_BYTES = 12
+WITH_TEXTS = (sealing.SAMPLES, "report.json", "report.html", "log")
+#: In each folder of a checkpoint, beside its manifest of digests.
+OF_CHECKPOINTS = ("tensors.safetensors", "state.pt")
 
 
 def seal_job(jobs_root: Path, job_id: str, key: bytes) -> int:
-    """Seal what holds texts; returns how many files that were. Interrupted, it is finished by the next call.
+    """Seal what holds texts or what was learned from them; returns how many files that were.
+
+    Interrupted, it is finished by the next call.
 
     Raises:
         DiskFull, StorageFailed: what is not sealed yet is still there in plain.
     """
-    count = 0
+    folder = jobs_root / job_id
     try:
-        for name in WITH_TEXTS:
-            plain = jobs_root / job_id / name
-            if plain.is_file() and not plain.is_symlink():
-                write_private(plain.with_name(name + SUFFIX), _seal(key, plain.read_bytes(), f"{job_id}/{name}"))
-                shred(plain)
-                count += 1
+        count = sum(_seal(folder / name, key, f"{job_id}/{name}") for name in WITH_TEXTS)
+        for path in _checkpoints(folder):
+            count += _seal(path, key, f"{job_id}/{path.relative_to(folder).as_posix()}")
     except OSError as error:
         raise translate(error) from error
-    return count
+    return count + seal_adapter(folder / sealing.ADAPTER, key)
 
 
-def unseal_job(jobs_root: Path, job_id: str, key: bytes) -> None:
-    """Put the plain files back, for a job that goes on.
-
-    Raises:
-        DiskFull, StorageFailed: it cannot go on.
-    """
+def seal_adapter(folder: Path, key: bytes) -> int:
+    """Likewise for the weights of an adapter; returns how many files that were."""
     try:
-        for name in WITH_TEXTS:
-            plain = jobs_root / job_id / name
-            sealed = plain.with_name(name + SUFFIX)
-            if sealed.is_file():
-                if not plain.exists():
-                    write_private(plain, _open(key, sealed.read_bytes(), f"{job_id}/{name}"))
-                sealed.unlink()
+        return _seal(folder / sealing.WEIGHTS, key, sealing.place_of_weights(folder))
     except OSError as error:
         raise translate(error) from error
 
@@ -59,16 +48,23 @@ def read_file(jobs_root: Path, job_id: str, name: str, key: bytes) -> bytes:
         FileNotFoundError: it is not there.
         StorageFailed: it was changed, or another user's key sealed it.
     """
-    plain = jobs_root / job_id / name
     try:
-        return plain.read_bytes()
-    except FileNotFoundError:
-        return _open(key, plain.with_name(name + SUFFIX).read_bytes(), f"{job_id}/{name}")
+        return sealing.read(jobs_root / job_id / name, key, f"{job_id}/{name}")
+    except sealing.CannotOpen as error:
+        raise StorageFailed(str(error)) from error
+
+
+def read_weights(folder: Path, key: bytes) -> bytes:
+    """Of an adapter. Raises like `read_file`."""
+    try:
+        return sealing.read(folder / sealing.WEIGHTS, key, sealing.place_of_weights(folder))
+    except sealing.CannotOpen as error:
+        raise StorageFailed(str(error)) from error
 
 
 def has_file(jobs_root: Path, job_id: str, name: str) -> bool:
     plain = jobs_root / job_id / name
-    return plain.is_file() or plain.with_name(name + SUFFIX).is_file()
+    return plain.is_file() or sealing.is_sealed(plain)
 
 
 def remove_checkpoints(jobs_root: Path, job_id: str) -> None:
@@ -76,22 +72,25 @@ def remove_checkpoints(jobs_root: Path, job_id: str) -> None:
     shutil.rmtree(jobs_root / job_id / "checkpoints", ignore_errors=True)
 
 
-def _seal(key: bytes, content: bytes, about: str) -> bytes:
-    """AES-256-GCM; `about` binds the content to its place, so that no file can stand in for another."""
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - loaded where it is needed
-
-    nonce = secrets.token_bytes(NONCE_BYTES)
-    return MAGIC + nonce + AESGCM(key).encrypt(nonce, content, about.encode())
+def _checkpoints(folder: Path) -> Iterator[Path]:
+    for step in folder.glob("checkpoints/step-*"):
+        yield from (step / name for name in OF_CHECKPOINTS)
 
 
-def _open(key: bytes, sealed: bytes, about: str) -> bytes:
-    from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - loaded where it is needed
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - likewise
+def _seal(plain: Path, key: bytes, place: str) -> int:
+    if not plain.is_file() or plain.is_symlink():
+        return 0
+    sealed = sealing.sealed_path(plain)
+    # One that opens was written whole by a sealing that was interrupted: the plain file may be half overwritten.
+    if not _opens(sealed, key, place):
+        write_private(sealed, sealing.seal(key, plain.read_bytes(), place))
+    shred(plain)
+    return 1
 
-    written = sealed.removeprefix(MAGIC)
+
+def _opens(sealed: Path, key: bytes, place: str) -> bool:
     try:
-        return AESGCM(key).decrypt(written[:NONCE_BYTES], written[NONCE_BYTES:], about.encode())
-    except (InvalidTag, ValueError) as error:
-        raise StorageFailed(
-            f"{about}{SUFFIX} was changed, or belongs to another key; restore lyra.key from a backup, or train again"
-        ) from error
+        sealing.unseal(key, sealed.read_bytes(), place)
+    except (FileNotFoundError, sealing.CannotOpen):
+        return False
+    return True

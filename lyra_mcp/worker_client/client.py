@@ -16,6 +16,7 @@ from lyra_mcp.worker_client.connection import NEXT_STEP, WARMING_NEXT_STEP
 from lyra_mcp.worker_client.process import WorkerProcess
 from lyra_mcp.worker_client.status import WorkerStatus
 from schema import wire
+from schema.sealing import as_file_key
 
 #: 64 pairs of full length on a slow CPU, behind a full queue.
 JUDGE_TIMEOUT_S = 120.0
@@ -61,8 +62,10 @@ class WorkerClient:
         except TimeoutError as error:
             raise WorkerWarming(f"the models are still loading; {WARMING_NEXT_STEP}") from error
 
-    async def judge(self, pairs: Sequence[wire.Pair], *, adapter: str, representation: bool) -> wire.JudgeReply:
-        """Judge up to `PAIRS_MAX` pairs; starts a worker if there is none.
+    async def judge(
+        self, pairs: Sequence[wire.Pair], *, adapter: str, representation: bool, key: bytes | None = None
+    ) -> wire.JudgeReply:
+        """Judge up to `PAIRS_MAX` pairs; `key` opens a sealed adapter. Starts a worker if there is none.
 
         Raises:
             Invalid: too many pairs, or none.
@@ -70,7 +73,13 @@ class WorkerClient:
             WorkerWarming, WorkerBusy: the same call may work in some seconds.
             WorkerGone: the worker could not start, died, or its answer makes no sense.
         """
-        message = _built(wire.JudgePairs, pairs=list(pairs), adapter=adapter, representation=representation)
+        message = _built(
+            wire.JudgePairs,
+            pairs=list(pairs),
+            adapter=adapter,
+            key=as_file_key(key),
+            representation=representation,
+        )
         reply = await self.serve("/nli", wire.JudgeReply, message, timeout_s=JUDGE_TIMEOUT_S)
         _check_judgements(reply, len(message.pairs), representation=representation)
         return reply
@@ -90,15 +99,17 @@ class WorkerClient:
         message = _built(wire.FitIntents, intents=list(intents), vectors=encoded, dimension=dimension, seed=seed)
         return await self.serve("/intent/fit", wire.FittedIntents, message, timeout_s=FIT_TIMEOUT_S)
 
-    async def load_adapter(self, path: str | None = None) -> wire.AdapterLoaded:
+    async def load_adapter(self, path: str | None = None, *, key: bytes | None = None) -> wire.AdapterLoaded:
         """Make the worker serve an adapter inside the adapters root; null: the default adapter.
+
+        `key` opens it where it is sealed.
 
         A refusal is a reply with `ok: false`, and the previous adapter keeps serving.
 
         Raises:
             WorkerGone: there is no worker, or it died.
         """
-        message = _built(wire.LoadAdapter, adapter_path=path)
+        message = _built(wire.LoadAdapter, adapter_path=path, key=as_file_key(key))
         return await self.ask(
             "POST", "/nli/adapter/load", wire.AdapterLoaded, timeout_s=ADAPTER_TIMEOUT_S, message=message
         )

@@ -16,6 +16,7 @@ from lyra_mcp.errors import (
     Invalid,
     LyraError,
     NotFound,
+    StorageFailed,
     TooFewReviews,
     WorkerBusy,
     WorkerGone,
@@ -50,6 +51,7 @@ _JOB_ERRORS: dict[JobProblemCode, type[LyraError]] = {
     "conflict": Conflict,
     "too_few_samples": TooFewReviews,
     "insufficient_disk": DiskFull,
+    "sealed": StorageFailed,
     "out_of_memory": WorkerGone,
     "failed": WorkerGone,
 }

@@ -1,7 +1,8 @@
 """What the server asks of the worker's job machine."""
 
 from lyra_mcp.worker_client.client import WorkerClient
-from schema.jobs import JobStatus, Preflight, PreflightReply, StartJob
+from schema.jobs import JobStatus, Preflight, PreflightReply, ResumeJob, StartJob
+from schema.sealing import as_file_key
 
 #: The worker answers from the job's folder; only a busy disk makes it wait.
 JOBS_TIMEOUT_S = 30.0
@@ -17,12 +18,21 @@ class JobsClient:
         """Would such a job be accepted, and how long would it take? Starts a worker, but no job."""
         return await self._worker.serve("/jobs/preflight", PreflightReply, order, timeout_s=JOBS_TIMEOUT_S)
 
-    async def start(self, job_id: str) -> JobStatus:
-        """Order a job whose folder is prepared; starts a worker if there is none."""
-        return await self._worker.serve("/jobs", JobStatus, StartJob(job_id=job_id), timeout_s=JOBS_TIMEOUT_S)
+    async def start(self, job_id: str, key: bytes | None = None) -> JobStatus:
+        """Order a job whose folder is prepared, with the key of what is sealed; starts a worker if there is none.
 
-    async def resume(self, job_id: str) -> JobStatus:
-        return await self._worker.serve(f"/jobs/{job_id}/resume", JobStatus, None, timeout_s=JOBS_TIMEOUT_S)
+        A job that was started and waits for its key goes on with it.
+
+        Raises:
+            StorageFailed: the key is missing or does not fit.
+        """
+        order = StartJob(job_id=job_id, key=as_file_key(key))
+        return await self._worker.serve("/jobs", JobStatus, order, timeout_s=JOBS_TIMEOUT_S)
+
+    async def resume(self, job_id: str, key: bytes | None = None) -> JobStatus:
+        """Raises like `start`."""
+        order = ResumeJob(key=as_file_key(key))
+        return await self._worker.serve(f"/jobs/{job_id}/resume", JobStatus, order, timeout_s=JOBS_TIMEOUT_S)
 
     async def cancel(self, job_id: str) -> JobStatus:
         """Starts a worker if there is none: a training outlives the worker that began it."""

@@ -1,5 +1,6 @@
 """What a training leaves behind: the adapter's folder, written beside its place and renamed when it is whole."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -8,14 +9,15 @@ from pathlib import Path
 
 import torch
 
-from ml_worker.adapters import MANIFEST, WEIGHTS
-from ml_worker.encoder import sha256
+from ml_worker.adapters import MANIFEST
 from ml_worker.evaluation.nli import fit_temperature
 from ml_worker.job_folders import JobFolder, sync_folder
 from ml_worker.training import lora
 from ml_worker.training.nli_lora import NliLoraTraining
 from ml_worker.training.training_data import texts
+from schema import sealing
 from schema.jobs import JobRequest
+from schema.sealing import WEIGHTS
 from schema.vocabulary import Label
 
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
@@ -40,11 +42,17 @@ def fitted_temperature(training: NliLoraTraining) -> float:
 
 
 def publish_adapter(folder: JobFolder, request: JobRequest, training: NliLoraTraining, *, temperature: float) -> None:
-    """Write `adapter/`; there is never half of one."""
+    """Write `adapter/`; there is never half of one, and in a sealed folder its weights are never there in plain."""
     partial = folder.path / ".adapter.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    lora.write_adapter(training.model, partial, base_model=request.base_model)
+    weights = lora.weights(training.model)
+    lora.write_config(training.model, partial, base_model=request.base_model)
+    if folder.is_sealed:
+        sealed = folder.seal(weights, sealing.place_of_weights(folder.adapter))
+        sealing.sealed_path(partial / WEIGHTS).write_bytes(sealed)
+    else:
+        (partial / WEIGHTS).write_bytes(weights)
     manifest = {
         "base_fingerprint": training.base.fingerprint,
         "base_model": request.base_model,
@@ -57,7 +65,7 @@ def publish_adapter(folder: JobFolder, request: JobRequest, training: NliLoraTra
         "seed": request.seed,
         "temperature": temperature,
         "trained_on": len(training.data.parts.train),
-        "weights_sha256": sha256(partial / WEIGHTS),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
     }
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
     _sync(partial)

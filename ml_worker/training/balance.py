@@ -33,14 +33,18 @@ def chars_mean(samples: Sequence[Sample]) -> float:
     return sum(len(sample.premise) + len(sample.hypothesis) for sample in reviewed) / len(reviewed)
 
 
-def balance_warnings(samples: Sequence[Sample]) -> list[str]:
-    """Sentences for a person; none when the samples are even enough."""
+def balance_warnings(samples: Sequence[Sample], *, names_domain: bool = True) -> list[str]:
+    """Sentences for a person; none when the samples are even enough.
+
+    `names_domain`: not where the sentences lie in plain and the samples do not.
+    """
     sourced = [sample.domain for sample in samples if sample.label is not None and sample.domain is not None]
     warnings = []
     for domain, n in Counter(sourced).most_common(1):
         if n / len(sourced) > DOMAIN_SHARE_MAX:
             warnings.append(
-                f"{n / len(sourced):.0%} of the samples with a source come from {domain}: it may learn the site"
+                f"{n / len(sourced):.0%} of the samples with a source come from "
+                f"{domain if names_domain else 'one site'}: it may learn the site"
             )
     warnings += [
         f"only {count.n} samples say {count.name}: its scores mean little"

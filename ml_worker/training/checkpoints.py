@@ -1,21 +1,28 @@
 """Checkpoints that are whole or absent: staged, sealed by a manifest of digests, renamed, the newest kept.
 
 <root>/step-00000120/  tensors.safetensors  state.pt  manifest.json
+
+In a sealed folder the first two are sealed and never were in plain; the manifest's digests are those of their contents.
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load as load_tensors
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as save_tensors
 
+from ml_worker.encoder import sha256
 from ml_worker.job_folders import sync_folder
+from schema import sealing
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.pt", "manifest.json"
 
@@ -28,14 +35,8 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _seal(folder: Path) -> None:
+def _seal(folder: Path, digests: Mapping[str, str]) -> None:
     """Write the manifest last and force every byte to the disk."""
-    digests = {path.name: _digest(path) for path in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
     for path in folder.iterdir():
         with path.open("rb") as file:
@@ -43,11 +44,22 @@ def _seal(folder: Path) -> None:
     sync_folder(folder)
 
 
-def _is_whole(folder: Path) -> bool:
+def _folder(root: Path, step: int) -> Path:
+    return root / f"step-{step:08}"
+
+
+def _place(path: Path) -> str:
+    """What a sealed file is bound to: `<job>/checkpoints/<step>/<file>`."""
+    return "/".join(path.parts[-4:])
+
+
+def _is_whole(folder: Path, key: bytes | None) -> bool:
     try:
         digests = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return set(digests) == {TENSORS, STATE} and all(_digest(folder / n) == d for n, d in digests.items())
-    except (OSError, ValueError):
+        return set(digests) == {TENSORS, STATE} and all(
+            sealing.sha256(folder / name, key, _place(folder / name)) == digest for name, digest in digests.items()
+        )
+    except (OSError, ValueError, sealing.CannotOpen):
         return False
 
 
@@ -55,23 +67,33 @@ def _newest_first(root: Path) -> list[Path]:
     return sorted(root.glob("step-*"), reverse=True)
 
 
-def save(root: Path, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any], *, keep: int) -> None:
-    """Write one checkpoint and forget the oldest beyond `keep`.
+def save(
+    root: Path,
+    step: int,
+    tensors: Mapping[str, torch.Tensor],
+    state: Mapping[str, Any],
+    *,
+    keep: int,
+    key: bytes | None = None,
+) -> None:
+    """Write one checkpoint, sealed where there is a key, and forget the oldest beyond `keep`.
 
     Raises:
         OSError: when the disk is full; the checkpoints before stay as they were.
     """
-    staging = root / ".staging"
+    staging, target = root / ".staging", _folder(root, step)
+    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, staging / TENSORS)
-        torch.save(dict(state), staging / STATE)
-        _seal(staging)
+        if key is None:
+            digests = _write(staging, tensors, state)
+        else:
+            digests = _write_sealed(staging, tensors, state, target, key)
+        _seal(staging, digests)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    target = root / f"step-{step:08}"
     shutil.rmtree(target, ignore_errors=True)
     staging.rename(target)
     sync_folder(root)
@@ -79,17 +101,34 @@ def save(root: Path, step: int, tensors: Mapping[str, torch.Tensor], state: Mapp
         shutil.rmtree(old)
 
 
-def whole(root: Path) -> Iterator[Path]:
-    """The folders whose every byte is as it was written, newest first."""
-    return (folder for folder in _newest_first(root) if _is_whole(folder))
+def _write(staging: Path, tensors: dict[str, torch.Tensor], state: Mapping[str, Any]) -> dict[str, str]:
+    save_file(tensors, staging / TENSORS)
+    torch.save(dict(state), staging / STATE)
+    return {name: sha256(staging / name) for name in (TENSORS, STATE)}
 
 
-def newest(root: Path) -> Checkpoint | None:
-    """Read the newest whole checkpoint; a torn one is passed over for the one before."""
-    for folder in whole(root):
-        return Checkpoint(
-            int(folder.name.removeprefix("step-")),
-            load_file(folder / TENSORS),
-            torch.load(folder / STATE, weights_only=True),
-        )
+def _write_sealed(
+    staging: Path, tensors: dict[str, torch.Tensor], state: Mapping[str, Any], target: Path, key: bytes
+) -> dict[str, str]:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    contents = {TENSORS: save_tensors(tensors), STATE: buffer.getvalue()}
+    for name, content in contents.items():
+        sealing.sealed_path(staging / name).write_bytes(sealing.seal(key, content, _place(target / name)))
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+def newest(root: Path, key: bytes | None = None) -> Checkpoint | None:
+    """Read the newest whole checkpoint, sealed or not; a torn one is passed over for the one before."""
+    for folder in _newest_first(root):
+        if _is_whole(folder, key):
+            return _read(folder, key)
     return None
+
+
+def _read(folder: Path, key: bytes | None) -> Checkpoint:
+    step = int(folder.name.removeprefix("step-"))
+    if not sealing.is_sealed(folder / TENSORS):
+        return Checkpoint(step, load_file(folder / TENSORS), torch.load(folder / STATE, weights_only=True))
+    tensors, state = (sealing.read(folder / name, key, _place(folder / name)) for name in (TENSORS, STATE))
+    return Checkpoint(step, load_tensors(tensors), torch.load(io.BytesIO(state), weights_only=True))

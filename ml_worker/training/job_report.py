@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ml_worker.adapters import WEIGHTS, Adapter, load_adapter
+from ml_worker.adapters import Adapter, load_adapter
 from ml_worker.base_models import BaseModel
-from ml_worker.encoder import sha256
 from ml_worker.evaluation.nli import Probabilities, per_label, probabilities, score
 from ml_worker.nli import NliModel
 from ml_worker.training import artifacts, balance, lora
@@ -62,8 +61,15 @@ class Models:
     candidate: Model
 
 
-def load_model(base: BaseModel, device: torch.device, *, root: Path | None = None, path: str | None = None) -> Model:
-    """The base alone, or with an adapter, exactly as the worker serves it.
+def load_model(
+    base: BaseModel,
+    device: torch.device,
+    *,
+    root: Path | None = None,
+    path: str | None = None,
+    key: bytes | None = None,
+) -> Model:
+    """The base alone, or with an adapter, exactly as the worker serves it; `key` opens one that is sealed.
 
     Raises:
         AdapterRefused: the adapter must not or cannot serve on this base.
@@ -71,7 +77,7 @@ def load_model(base: BaseModel, device: torch.device, *, root: Path | None = Non
     if root is None or path is None:
         return Model(NliModel(base, device), None, base.temperature)
     base.model.cpu()  # adapters are merged on the CPU
-    adapter = load_adapter(base, root, path)
+    adapter = load_adapter(base, root, path, key=key)
     moved = {name: tensor.to(device) for name, tensor in adapter.parameters.items()}
     adapter = Adapter(adapter.path, moved, adapter.temperature, adapter.digest)
     return Model(NliModel(base, device), adapter, adapter.temperature or base.temperature)
@@ -94,7 +100,7 @@ def build_report(
     base, candidate = models.base.answer(pairs, check), models.candidate.answer(pairs, check)
     champion = None if models.champion is None else models.champion.answer(pairs, check)
     changes = changed(holdout, base, candidate)
-    weights = adapter_folder / WEIGHTS
+    assert models.candidate.adapter is not None, "what was trained is an adapter"
     return NliReport(
         job_id=request.job_id,
         created_at=datetime.now(UTC),
@@ -102,8 +108,8 @@ def build_report(
         fingerprint=training.base.fingerprint,
         base_weights_sha256=training.frozen_sha256,
         champion_adapter=request.champion,
-        adapter_sha256=sha256(weights),
-        adapter_bytes=sum(file.stat().st_size for file in weights.parent.iterdir()),
+        adapter_sha256=models.candidate.adapter.digest,
+        adapter_bytes=sum(file.stat().st_size for file in adapter_folder.iterdir()),
         recipe_name=request.recipe_name,
         recipe=request.recipe,
         seed=request.seed,

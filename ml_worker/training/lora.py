@@ -9,12 +9,13 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from ml_worker import fingerprints
 from ml_worker.job_folders import JobRefused
 from schema.jobs import NliLoraRecipe
+from schema.sealing import WEIGHTS
 
 #: What the families call their query and value projections.
 QUERY_VALUE_NAMES = (
@@ -101,10 +102,19 @@ def _plain(value: Any) -> Any:
     return sorted(value) if isinstance(value, set) else getattr(value, "value", value)
 
 
-def write_adapter(model: PeftModel, folder: Path, *, base_model: str) -> None:
-    """Write `adapter_model.safetensors` and `adapter_config.json`; equal weights give equal bytes."""
+def weights(model: PeftModel) -> bytes:
+    """What `adapter_model.safetensors` holds; equal weights give equal bytes."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in get_peft_model_state_dict(model).items()}
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    return bytes(save(tensors, metadata={"format": "pt"}))
+
+
+def write_adapter(model: PeftModel, folder: Path, *, base_model: str) -> None:
+    """Write `adapter_model.safetensors` and `adapter_config.json`."""
+    (folder / WEIGHTS).write_bytes(weights(model))
+    write_config(model, folder, base_model=base_model)
+
+
+def write_config(model: PeftModel, folder: Path, *, base_model: str) -> None:
     config = model.peft_config["default"].to_dict()
     config |= {"base_model_name_or_path": base_model, "inference_mode": True}
     text = json.dumps({key: _plain(value) for key, value in config.items()}, indent=1, sort_keys=True)

@@ -112,9 +112,12 @@ class NliLoraTraining:
         checkpoints_root: Path,
         device: torch.device,
         watchers: Watchers,
+        key: bytes | None = None,
     ) -> None:
+        """`key` seals the checkpoints, and opens those that are sealed."""
         self.base, self.data, self.recipe, self.seed, self.limits = base, data, recipe, seed, limits
         self.root, self.device, self.watchers = checkpoints_root, device, watchers
+        self.key = key
         self.batch = limits.batch or recipe.batch
         self.epoch_steps = -(-len(data.parts.train) // self.batch)
         self.steps = recipe.epochs * self.epoch_steps
@@ -322,11 +325,11 @@ class NliLoraTraining:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
-        checkpoints.save(self.root, self.position.step, tensors, state, keep=self.limits.checkpoints_max)
+        checkpoints.save(self.root, self.position.step, tensors, state, keep=self.limits.checkpoints_max, key=self.key)
         self.saved_at = self.watchers.clock()
 
     def _resume(self) -> None:
-        found = checkpoints.newest(self.root)
+        found = checkpoints.newest(self.root, self.key)
         if found is None:
             return
         self._load_weights({n.removeprefix("now/"): t for n, t in found.tensors.items() if n.startswith("now/")})

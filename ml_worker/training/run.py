@@ -16,19 +16,22 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from ml_worker.base_models import BaseModel, load_base
 from ml_worker.errors import AdapterRefused, BaseRefused
 from ml_worker.evaluation.page import render_page
-from ml_worker.job_folders import JobFolder, JobRefused, write_atomically
+from ml_worker.job_folders import JobFolder, JobRefused
 from ml_worker.training import artifacts
 from ml_worker.training.balance import balance_warnings
 from ml_worker.training.job_report import Models, build_report, load_model
 from ml_worker.training.nli_lora import Interrupted, NliLoraTraining, Watchers
 from ml_worker.training.preconditions import Probes, check_disk, choose_device, cpu_warning
 from ml_worker.training.progress import Progress, StopFlag
+from ml_worker.training.sealed_log import sealed_output
 from ml_worker.training.training_data import TrainingData, prepare_data
 from schema.jobs import JobProblem, JobRequest, Sample
+from schema.sealing import KEY_BYTES
 
 
 def arguments() -> argparse.Namespace:
@@ -37,13 +40,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--adapters-root", type=Path, required=True, help="where the champion lies")
     parser.add_argument("--nice", type=int, default=0, help="how much to give way to other processes, 0 to 19")
     parser.add_argument("--locked", action="store_true", help="the job's lock was inherited from the worker")
+    parser.add_argument("--key-on-stdin", action="store_true", help="the file key of a sealed job, as 32 bytes")
     return parser.parse_args()
 
 
 def main() -> int:
     options = arguments()
     os.nice(options.nice)
-    folder = JobFolder(options.folder.resolve())
+    key = sys.stdin.buffer.read(KEY_BYTES) if options.key_on_stdin else None
+    folder = JobFolder(options.folder.resolve(), key)
     with nullcontext() if options.locked else folder.held():
         status = folder.read_status()
         if status is None:
@@ -51,7 +56,17 @@ def main() -> int:
         stop = StopFlag()
         stop.listen()
         progress = Progress(folder, status)
-        return run_to_an_end(Run(folder, options.adapters_root, progress, stop), progress)
+        if key is not None and len(key) < KEY_BYTES:  # the worker died before it had handed the key over
+            progress.enter("interrupted")
+            return 1
+        try:
+            # A key that does not fit ends the job before its log can say so.
+            folder.verify_key()
+        except JobRefused as error:
+            progress.fail(error.problem)
+            return 1
+        with sealed_output(folder):
+            return run_to_an_end(Run(folder, options.adapters_root, progress, stop), progress)
 
 
 def run_to_an_end(run: "Run", progress: Progress) -> int:
@@ -74,16 +89,18 @@ def run_to_an_end(run: "Run", progress: Progress) -> int:
         progress.fail(JobProblem(code="out_of_memory", message=f"{error}; resume with a smaller batch"))
     except Exception as error:  # noqa: BLE001 - a process must answer: the folder has to say why the job ended
         traceback.print_exc(file=sys.stdout)
-        progress.fail(as_problem(error))
+        progress.fail(as_problem(error, is_sealed=run.folder.is_sealed))
     else:
         return 0
     return 1
 
 
-def as_problem(error: Exception) -> JobProblem:
+def as_problem(error: Exception, *, is_sealed: bool = False) -> JobProblem:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return JobProblem(code="insufficient_disk", message=f"{error}; free some space, then resume the job")
-    return JobProblem(code="failed", message=f"{type(error).__name__}: {error}; the job's log has the rest")
+    # An error may quote a text, and `state.json` is never sealed.
+    said = type(error).__name__ if is_sealed else f"{type(error).__name__}: {error}"
+    return JobProblem(code="failed", message=f"{said}; the job's log has the rest")
 
 
 class Run:
@@ -108,7 +125,7 @@ class Run:
         torch.set_num_threads(request.limits.threads)
         samples = read_samples(self.folder, request)
         data = prepare_data(samples, request.recipe, seed=request.seed)
-        for warning in balance_warnings(samples):
+        for warning in balance_warnings(samples, names_domain=not self.folder.is_sealed):
             self.progress.warn(warning)
         training = self.train(request, data, device)
         self.progress.end(training)
@@ -126,6 +143,7 @@ class Run:
             checkpoints_root=self.folder.checkpoints,
             device=device,
             watchers=Watchers(on_step=self.progress.on_step, should_stop=lambda: self.stop.is_set),
+            key=self.folder.key if self.folder.is_sealed else None,
         )
         self.stop.raise_if_set()
         estimate_s = training.estimate_s()
@@ -144,8 +162,10 @@ class Run:
             base=load_model(base, training.device),
             champion=None
             if request.champion is None
-            else load_model(base, training.device, root=self.adapters_root, path=request.champion),
-            candidate=load_model(base, training.device, root=self.folder.path, path=self.folder.adapter.name),
+            else load_model(base, training.device, root=self.adapters_root, path=request.champion, key=self.folder.key),
+            candidate=load_model(
+                base, training.device, root=self.folder.path, path=self.folder.adapter.name, key=self.folder.key
+            ),
         )
         report = build_report(
             request,
@@ -156,8 +176,8 @@ class Run:
             check=self.stop.raise_if_set,
             adapter_folder=self.folder.adapter,
         )
-        write_atomically(self.folder.page, render_page(report).encode())
-        write_atomically(self.folder.report, report.model_dump_json(indent=1).encode())
+        self.folder.write(self.folder.page, render_page(report).encode())
+        self.folder.write(self.folder.report, report.model_dump_json(indent=1).encode())
 
 
 def read_samples(folder: JobFolder, request: JobRequest) -> list[Sample]:
@@ -166,11 +186,8 @@ def read_samples(folder: JobFolder, request: JobRequest) -> list[Sample]:
     Raises:
         JobRefused: `invalid_samples` or `too_few_samples`.
     """
-    try:
-        lines = folder.samples.read_text(encoding="utf-8").splitlines()
-        samples = [Sample.model_validate_json(line) for line in lines]
-    except ValueError as error:  # also pydantic's ValidationError and bytes that are no UTF-8
-        raise JobRefused("invalid_samples", f"samples.jsonl: {error}") from error
+    lines = folder.read(folder.samples).splitlines()
+    samples = [parse_sample(line, number) for number, line in enumerate(lines, start=1)]
     if len({sample.sample_id for sample in samples}) < len(samples):
         raise JobRefused("invalid_samples", "samples.jsonl names a sample_id twice; plan the job again")
     reviewed = sum(sample.label is not None for sample in samples)
@@ -180,6 +197,18 @@ def read_samples(folder: JobFolder, request: JobRequest) -> list[Sample]:
             f"{reviewed} reviewed samples, at least {request.limits.samples_min} are needed; review more pairs",
         )
     return samples
+
+
+def parse_sample(line: bytes, number: int) -> Sample:
+    """Raises JobRefused: `invalid_samples`, with the place and the rule, never the text."""
+    try:
+        return Sample.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the line"
+        raise JobRefused(
+            "invalid_samples", f"samples.jsonl: line {number}: {where}: {first['msg']}; plan the job again"
+        ) from error
 
 
 def load_ordered_base(request: JobRequest) -> BaseModel:

@@ -20,10 +20,9 @@ from lyra_mcp.errors import Invalid, LyraError, NotFound, WorkerGone
 from lyra_mcp.operations.indexing import Indexer
 from lyra_mcp.operations.services import ByHand, Services
 from lyra_mcp.settings import Settings
-from lyra_mcp.storage import memory_index
-from lyra_mcp.storage.database import Database, first_value
+from lyra_mcp.storage.database import Database
 from lyra_mcp.worker_client import WorkerStatus
-from schema import reports, wire
+from schema import reports, sealing, wire
 from schema.jobs import JobProblem, JobStatus, NliLoraRequest, Preflight, PreflightReply, Sample
 from schema.vocabulary import Label, RunState
 
@@ -40,6 +39,8 @@ class KeywordWorker:
     def __init__(self) -> None:
         self.asked: list[list[wire.Pair]] = []
         self.embedded: list[list[str]] = []
+        #: Which adapter was asked for with which key.
+        self.keys: list[tuple[str | None, bytes | None]] = []
         #: The name of what embeds.
         self.model = "keywords"
         self.fingerprint = "first"
@@ -52,7 +53,10 @@ class KeywordWorker:
         #: Runs while the model is thinking.
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
-    async def judge(self, pairs: Sequence[wire.Pair], *, adapter: str, representation: bool) -> wire.JudgeReply:
+    async def judge(
+        self, pairs: Sequence[wire.Pair], *, adapter: str, representation: bool, key: bytes | None = None
+    ) -> wire.JudgeReply:
+        self.keys.append((adapter, key))
         if self.meanwhile:
             happens, self.meanwhile = self.meanwhile, None
             await happens()
@@ -104,7 +108,8 @@ class KeywordWorker:
             queue=wire.Queue(pairs_waiting=0, pairs_max=512),
         )
 
-    async def load_adapter(self, path: str | None = None) -> wire.AdapterLoaded:
+    async def load_adapter(self, path: str | None = None, *, key: bytes | None = None) -> wire.AdapterLoaded:
+        self.keys.append((path, key))
         self._fail()
         path = path or "the-default"
         if path in self.refused:
@@ -178,6 +183,8 @@ class ScriptedJobs:
         self.root, self.build_report = root, build_report
         self.asked: list[tuple[str, str]] = []
         self.order: Preflight | None = None
+        #: The keys of jobs that were ordered with one.
+        self.keys: dict[str, bytes] = {}
         #: Why a preflight says that a job would be refused.
         self.obstacle: JobProblem | None = None
         #: Raised by whatever is asked of the worker.
@@ -194,18 +201,20 @@ class ScriptedJobs:
         self.order = order
         return PreflightReply(device="cpu", steps=50, estimate_s=90, warnings=["slow"], problem=self.obstacle)
 
-    async def start(self, job_id: str) -> JobStatus:
+    async def start(self, job_id: str, key: bytes | None = None) -> JobStatus:
         self._hear("start", job_id)
         if self.refused:
             raise self.refused
+        self._keep(job_id, key)
         started = self.write(job_id, "training")
         if self.dies_after_start:
             self.problem = WorkerGone("the worker ended during the request")
             raise self.problem
         return started
 
-    async def resume(self, job_id: str) -> JobStatus:
+    async def resume(self, job_id: str, key: bytes | None = None) -> JobStatus:
         self._hear("resume", job_id)
+        self._keep(job_id, key)
         return self.write(job_id, "training")
 
     async def cancel(self, job_id: str) -> JobStatus:
@@ -232,17 +241,30 @@ class ScriptedJobs:
         """Train, evaluate and report; `scores` as `build_report` takes them."""
         folder = self.root / job_id
         request = NliLoraRequest.model_validate_json((folder / "request.json").read_bytes())
-        samples = [Sample.model_validate_json(line) for line in (folder / "samples.jsonl").read_bytes().splitlines()]
+        written = sealing.read(folder / "samples.jsonl", self.keys.get(job_id), f"{job_id}/samples.jsonl")
+        samples = [Sample.model_validate_json(line) for line in written.splitlines()]
         weights = f"weights of {job_id}".encode()
         (folder / "adapter").mkdir()
-        (folder / "adapter" / "adapter_model.safetensors").write_bytes(weights)
+        self.put(job_id, "adapter/adapter_model.safetensors", weights, place=f"{job_id}/adapter_model.safetensors")
         (folder / "adapter" / "lyra_adapter.json").write_text("{}")
         report = self.build_report(request, samples, adapter_sha256=hashlib.sha256(weights).hexdigest(), **scores)
-        (folder / "report.json").write_text(report.model_dump_json())
-        (folder / "report.html").write_text("<!doctype html><title>Training</title>")
-        (folder / "log").write_text("trained\n")
+        self.put(job_id, "report.json", report.model_dump_json().encode())
+        self.put(job_id, "report.html", b"<!doctype html><title>Training</title>")
+        self.put(job_id, "log", b"trained\n")
         self.write(job_id, "evaluated")
         return report
+
+    def put(self, job_id: str, name: str, content: bytes, *, place: str | None = None) -> None:
+        """Write a file as the training child does: sealed where the job is."""
+        path = self.root / job_id / name
+        if sealing.is_sealed(self.root / job_id / "samples.jsonl"):
+            content = sealing.seal(self.keys[job_id], content, place or f"{job_id}/{name}")
+            path = sealing.sealed_path(path)
+        path.write_bytes(content)
+
+    def _keep(self, job_id: str, key: bytes | None) -> None:
+        if key is not None:
+            self.keys[job_id] = key
 
     @contextmanager
     def living(self, job_id: str) -> Iterator[None]:
@@ -323,28 +345,3 @@ async def services(settings, build_services):
     yield built
     await built.index.close()
     await built.database.close()
-
-
-@pytest.fixture
-def memorise(services):
-    """Store a memory as rows, as the operations do; returns its number."""
-
-    async def memorise(text: str, *, kind: str = "episode", topic: str | None = None, rating: int | None = None) -> int:
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        memory_id = services.new_id("mem")
-        async with services.database.transaction() as tx:
-            cursor = await tx.execute(
-                "INSERT INTO memories (memory_id, kind, text, text_digest, topic, created_at) "
-                "VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
-                (memory_id, kind, text, digest, topic, services.now()),
-            )
-            seq = int(await first_value(cursor))
-            if kind == "conversation":
-                await tx.execute(
-                    "INSERT INTO conversations (memory_id, messages, response, rating) VALUES (?, '[]', ?, ?)",
-                    (memory_id, text, rating),
-                )
-            await memory_index.add_words(tx, seq, text)
-        return seq
-
-    return memorise

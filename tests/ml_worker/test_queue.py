@@ -26,7 +26,7 @@ class ScriptedJudge:
         self.open = threading.Event()
         self.open.set()
 
-    def resolve(self, adapter: str) -> Adapter | None:
+    def resolve(self, adapter: str, key: bytes | None) -> Adapter | None:
         if adapter not in self.adapters:
             raise AdapterRefused(f"no adapter {adapter}")
         return self.adapters[adapter]

@@ -1,5 +1,6 @@
 """The operations as short sentences: what a test does stands in one line."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from lyra_mcp.operations.claims import NewFragment, ScoredClaim
 from lyra_mcp.operations.feedback import Action, Feedback
 from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.operations.services import Services
+from lyra_mcp.storage import memory_index
+from lyra_mcp.storage.database import first_value
 from schema.wire import Pair
 
 
@@ -147,3 +150,28 @@ def serving(services):
         return now.version, now.adapter
 
     return serving
+
+
+@pytest.fixture
+def memorise(services):
+    """Store a memory as rows, as the operations do; returns its number."""
+
+    async def memorise(text: str, *, kind: str = "episode", topic: str | None = None, rating: int | None = None) -> int:
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        memory_id = services.new_id("mem")
+        async with services.database.transaction() as tx:
+            cursor = await tx.execute(
+                "INSERT INTO memories (memory_id, kind, text, text_digest, topic, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?) RETURNING seq",
+                (memory_id, kind, text, digest, topic, services.now()),
+            )
+            seq = int(await first_value(cursor))
+            if kind == "conversation":
+                await tx.execute(
+                    "INSERT INTO conversations (memory_id, messages, response, rating) VALUES (?, '[]', ?, ?)",
+                    (memory_id, text, rating),
+                )
+            await memory_index.add_words(tx, seq, text)
+        return seq
+
+    return memorise

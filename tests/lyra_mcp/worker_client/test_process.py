@@ -14,6 +14,7 @@ import pytest
 from lyra_mcp.errors import WorkerGone, WorkerWarming
 from lyra_mcp.worker_client.process import FAILED_RETRY_S
 from lyra_mcp.worker_client.spawn import CRASH_WINDOW_S, CRASHES_MAX, spawn_lock
+from schema import wire
 
 SERVER = Path(__file__).with_name("server.py")
 
@@ -159,7 +160,7 @@ async def test_what_the_previous_worker_printed_is_kept(server, settings):
 
 
 async def test_a_worker_of_another_protocol_is_refused(server):
-    with pytest.raises(WorkerGone, match=r"speaks protocol 99, this server 1; end the process \d+"):
+    with pytest.raises(WorkerGone, match=rf"speaks protocol 99, this server {wire.PROTOCOL}; end the process \d+"):
         await server("--protocol=99").ensure()
 
 
