@@ -37,8 +37,7 @@ VICTIMS = ("server", "worker", "training")
 RESTART = "restart"
 #: Between two kills; from a kill in the middle of a start to one in the middle of a training.
 PAUSE_S = (0.2, 7.0)
-#: Of the kills that would hit the server's restart after another kill; the rest wait until the loop goes on, or a
-#: slow machine would see little else.
+#: Of the kills that would hit a restart after another kill; the others wait, or a slow machine would see little else.
 RESTART_SHARE = 0.1
 #: For a worker or a job to come back.
 PATIENCE_S = 240.0
@@ -286,9 +285,7 @@ def check_orphans(world: World) -> None:
     deadline = time.monotonic() + 30
     while (left := [*world.processes("worker"), *world.processes("training")]) and time.monotonic() < deadline:
         time.sleep(0.1)  # the fact lies in another process, which sends no event
-    world.expect(not left, f"left behind: {[process.cmdline() for process in left]}")
-    for process in left:
-        process.kill()
+    world.expect(not left, f"left behind: {[process.cmdline() for process in left]}")  # they are killed with the rest
 
 
 def measure(folder: Path, *, kills: int, seed: int, minutes_max: float) -> dict[str, Any]:
@@ -326,12 +323,9 @@ def measure(folder: Path, *, kills: int, seed: int, minutes_max: float) -> dict[
 def show(result: dict[str, Any]) -> None:
     table = Table("figure", "value")
     for name, value in result.items():
-        said = value
-        if isinstance(value, Counter):
-            said = ", ".join(f"{key} {n}" for key, n in sorted(value.items()))
-        elif isinstance(value, list):
-            said = "\n".join(value) or "none"
-        table.add_row(name, str(said))
+        pairs = value.items() if isinstance(value, Counter) else ()
+        said = "\n".join(value) or "none" if isinstance(value, list) else str(value)
+        table.add_row(name, ", ".join(f"{key} {n}" for key, n in sorted(pairs)) or said)
     Console().print(table)
 
 

@@ -8,7 +8,7 @@ import torch
 from ml_worker.base_models import load_base
 from ml_worker.evaluation.labelled_pairs import judge_pairs
 from ml_worker.nli import NliModel
-from ml_worker.training.base import read_everyday
+from ml_worker.training.base_pairs import read_everyday
 from schema.vocabulary import LABELS
 
 #: Wanted were 17. The first finished base gets 15, one of them by a hair (0.48 against 0.48) that another processor

@@ -9,7 +9,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from ml_worker.training.base import LABELS, Learner, Pairs, encoding, load_model, read_everyday, read_training, train
+from ml_worker.training.base import Learner, encoding, load_model, read_training, train
+from ml_worker.training.base_pairs import Pairs, read_everyday
+from schema.vocabulary import LABELS
 
 ROWS = [
     {"premise": f"the trial had {n} patients", "hypothesis": f"the trial had {n} patients", "label": "supports"}
