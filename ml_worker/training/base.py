@@ -28,6 +28,7 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 
 from ml_worker.encoder import encoder_folder
 from ml_worker.training.base_pairs import Pairs, label_targets, read_everyday, read_pairs
+from ml_worker.training.counting_pairs import counting_pair
 from ml_worker.training.number_pairs import vary
 from schema.vocabulary import LABELS
 
@@ -43,11 +44,12 @@ Encode = Callable[[list[dict[str, str]]], dict[str, torch.Tensor]]
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     # data
-    parser.add_argument("--data", type=Path, required=True, help="training pairs, gzipped JSON lines")
+    parser.add_argument("--data", type=Path, help="training pairs, gzipped JSON lines; without them only made ones")
     parser.add_argument("--dev", type=Path, required=True, help="development pairs, gzipped JSON lines")
     parser.add_argument("--repeat", nargs="*", default=[], metavar="SOURCE", help="sources met twice in every epoch")
     parser.add_argument("--everyday", type=int, default=0, metavar="TIMES", help="our own pairs, met so often an epoch")
     parser.add_argument("--number-pairs", type=int, default=0, help="variants of each pair with figures")
+    parser.add_argument("--counting", type=int, default=0, help="short pairs with figures, in every epoch")
     parser.add_argument(
         "--teachers", type=Path, nargs="*", default=[], metavar="FOLDER", help="whose answers share in the targets"
     )
@@ -145,12 +147,15 @@ def soft_targets(options: argparse.Namespace, rows: list[dict[str, str]], encode
 
 
 def read_training(options: argparse.Namespace, encode: Encode) -> Pairs:
-    pool = read_pairs(options.data, EXCLUDED_SOURCES)
+    pool = read_pairs(options.data, EXCLUDED_SOURCES) if options.data else []
     pool += [row for row in pool if row["source"] in options.repeat]
     everyday = read_everyday() * options.everyday
     with_figures = [row for row in pool if vary(row, random.Random(0))]  # noqa: S311  # no secret
+    chance = random.Random(options.seed)  # noqa: S311  # likewise
+    counting = [counting_pair(chance) for _ in range(options.counting)]
     targets = torch.cat([soft_targets(options, pool, encode), label_targets(everyday)])
-    return Pairs(pool + everyday + with_figures * options.number_pairs, targets, options.batch, options.seed)
+    rows = pool + everyday + with_figures * options.number_pairs + counting
+    return Pairs(rows, targets, options.batch, options.seed)
 
 
 class Learner:

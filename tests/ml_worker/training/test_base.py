@@ -26,8 +26,8 @@ def options(tmp_path):
     with gzip.open(data, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in ROWS)
     return argparse.Namespace(
-        data=data, out=tmp_path, repeat=[], everyday=0, number_pairs=2, teachers=[], teachers_share=0.5, batch=4,
-        seed=3, epochs=2, learning_rate=1e-3, weight_decay=0.01, warmup_share=0.1, average_decay=0.9, dropout=0.1,
+        data=data, out=tmp_path, repeat=[], everyday=0, counting=0, number_pairs=2, teachers=[], teachers_share=0.5,
+        batch=4, seed=3, epochs=2, learning_rate=1e-3, weight_decay=0.01, warmup_share=0.1, average_decay=0.9, dropout=0.1,
         checkpoint_s=1e9, steps_max=0,
     )  # fmt: skip
 
@@ -114,3 +114,13 @@ def test_our_own_pairs_have_every_label_as_often_and_no_sentence_twice():
     assert [sum(row["label"] == label for row in rows) for label in LABELS] == [len(premises)] * 3
     assert len({row["hypothesis"] for row in rows} | premises) == 4 * len(premises)
     assert len(premises) > 100
+
+
+def test_short_pairs_with_figures_are_compared_in_every_epoch(options, encode):
+    options.data, options.counting = None, 60
+    pairs = read_training(options, encode)
+    drawn = [pairs.draw(0, index)[0] for index in range(60)]
+
+    assert {row["source"] for row in drawn} == {"counting"}
+    assert {row["label"] for row in drawn} == {"supports", "refutes"}
+    assert sum(" than " in row["hypothesis"] for row in drawn) > 10
