@@ -27,8 +27,8 @@ def options(tmp_path):
         file.writelines(json.dumps(row) + "\n" for row in ROWS)
     return argparse.Namespace(
         data=data, out=tmp_path, repeat=[], everyday=0, counting=0, number_pairs=2, teachers=[], teachers_share=0.5,
-        batch=4, seed=3, epochs=2, learning_rate=1e-3, weight_decay=0.01, warmup_share=0.1, average_decay=0.9, dropout=0.1,
-        checkpoint_s=1e9, steps_max=0,
+        batch=4, seed=3, epochs=2, learning_rate=1e-3, weight_decay=0.01, warmup_share=0.1, average_decay=0.9,
+        dropout=0.1, checkpoint_s=1e9, steps_max=0,
     )  # fmt: skip
 
 
