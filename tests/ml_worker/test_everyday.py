@@ -11,9 +11,9 @@ from ml_worker.nli import NliModel
 from ml_worker.training.base_pairs import read_everyday
 from schema.vocabulary import LABELS
 
-#: Wanted were 17. The first finished base gets 15, one of them by a hair (0.48 against 0.48) that another processor
-#: may turn; the pairs stay as they were written before anybody saw its answers.
-RIGHT_MIN = 14
+#: Wanted were 17. The second base gets 16, sure of them all; the first got 15, one of them by a hair. The pairs stay as they
+#: were written before anybody saw an answer.
+RIGHT_MIN = 16
 
 PAIRS = (
     ("The bakery on the corner opens at six every morning.", "The bakery is open before noon.", "supports"),
