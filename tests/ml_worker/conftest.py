@@ -163,7 +163,7 @@ def _worker(tiny_folder: Path, adapters_root: Path) -> Iterator[WorkerProcess]:
     """One ready worker with the tiny model, shared by the tests that only ask."""
     with tempfile.TemporaryDirectory(prefix="lw-") as folder:
         worker = start_process(
-            Path(folder), "--nli-model", str(tiny_folder), "--adapters-root", str(adapters_root), "--linger-s", "600"
+            Path(folder), "--nli-model", str(tiny_folder), "--adapters-root", str(adapters_root), "--linger-s", "7200"
         )
         try:
             worker.wait_for_state("ready")
