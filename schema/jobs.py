@@ -67,7 +67,7 @@ NLI_LORA_RECIPES: dict[str, NliLoraRecipe] = {
         rehearsal_weight=6.0,
         rehearsal_batch=8,
         rehearsal_pairs=1000,
-        strength=0.45,
+        strength=0.55,
     ),
     #: For about a hundred short pairs about something the base knows nothing of, as in the demonstration: so few
     #: batches that `default` ends before it has learned, hence more epochs, more patience and less rehearsal.
