@@ -1,4 +1,4 @@
-"""With `encrypt_files`, what trainings write is sealed: who gets the key, and what is sealed later. Decision 0013."""
+"""With `encrypt_files`, what trainings write is sealed: who gets the key, and what is sealed later. Decision 0014."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -2,6 +2,8 @@
 
 import hashlib
 import random
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +26,19 @@ WORDS = [*THINGS, *SIGNS.values(), *map(str, range(200)), "the", "is", "near"]
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def wait_until() -> Callable[[subprocess.Popen, Callable[[], bool]], None]:
+    """Until the fact holds or the process ended, bounded."""
+
+    def wait(process: subprocess.Popen, fact: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not fact() and process.poll() is None:
+            assert time.monotonic() < deadline, "it took too long"
+            time.sleep(0.005)
+
+    return wait
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:

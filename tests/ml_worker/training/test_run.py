@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -55,14 +54,6 @@ def child():
     for process in started:
         process.kill()
         process.wait(WAIT_S)
-
-
-def wait_until(process, fact):
-    """Until the fact holds or the process ended, bounded."""
-    deadline = time.monotonic() + WAIT_S
-    while not fact() and process.poll() is None:
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.005)
 
 
 def outcome(folder):
@@ -206,7 +197,7 @@ def test_a_full_disk_in_the_middle_is_a_failed_job_that_can_be_resumed(make_job,
     assert train(folder) == 0
 
 
-def test_killed_at_random_moments_it_ends_like_an_undisturbed_job(make_job, child, recipe):
+def test_killed_at_random_moments_it_ends_like_an_undisturbed_job(make_job, child, recipe, wait_until):
     recipe = recipe.model_copy(update={"epochs": 6, "patience": 6})
     limits = Limits(checkpoint_s=0.2)
     undisturbed = make_job("undisturbed", recipe=recipe, limits=limits)
@@ -239,7 +230,7 @@ def test_killed_at_random_moments_it_ends_like_an_undisturbed_job(make_job, chil
     assert report(folder).predictions == report(undisturbed).predictions
 
 
-def test_sigterm_saves_and_leaves_a_resumable_job(make_job, child, recipe):
+def test_sigterm_saves_and_leaves_a_resumable_job(make_job, child, recipe, wait_until):
     folder = make_job(recipe=recipe.model_copy(update={"epochs": 50, "patience": 50}))
     process = child(folder)
     wait_until(process, lambda: folder.read_status().state == "training")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,13 +79,6 @@ def child():
         process.wait(WAIT_S)
 
 
-def wait_until(process, fact):
-    deadline = time.monotonic() + WAIT_S
-    while not fact() and process.poll() is None:
-        assert time.monotonic() < deadline, "it took too long"
-        time.sleep(0.005)
-
-
 def readable(folder):
     """Files that show a text, a tensor's name or the key."""
     shown = (TEXT, SOURCE, b".lora_A.", KEY, KEY.hex().encode())
@@ -100,7 +92,7 @@ def weights(folder):
 
 
 def test_killed_and_resumed_it_ends_like_an_undisturbed_plain_job_and_leaves_nothing_to_read(
-    make_job, make_sealed, child, recipe
+    make_job, make_sealed, child, recipe, wait_until
 ):
     changes = {"recipe": recipe.model_copy(update={"epochs": 6, "patience": 6}), "limits": Limits(checkpoint_s=0.2)}
     plain, folder = make_job("plain", **changes), make_sealed("sealed", **changes)
