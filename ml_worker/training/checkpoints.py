@@ -35,7 +35,7 @@ class Checkpoint:
     state: dict[str, Any]
 
 
-def _seal(folder: Path, digests: Mapping[str, str]) -> None:
+def _write_manifest(folder: Path, digests: Mapping[str, str]) -> None:
     """Write the manifest last and force every byte to the disk."""
     (folder / MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
     for path in folder.iterdir():
@@ -90,7 +90,7 @@ def save(
             digests = _write(staging, tensors, state)
         else:
             digests = _write_sealed(staging, tensors, state, target, key)
-        _seal(staging, digests)
+        _write_manifest(staging, digests)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
