@@ -72,7 +72,7 @@ def test_a_full_disk_leaves_the_older_ones_and_no_stage(root, key, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "_seal", full)
+    monkeypatch.setattr(checkpoints, "_write_manifest", full)
     with pytest.raises(OSError, match="No space"):
         checkpoints.save(root, 4, {"w": torch.zeros(1)}, {}, keep=10, key=key)
 

@@ -188,7 +188,7 @@ def test_a_full_disk_in_the_middle_is_a_failed_job_that_can_be_resumed(make_job,
 
     folder = make_job()
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_seal", full)
+        patch.setattr(checkpoints, "_write_manifest", full)
         train(folder)
     status = folder.read_status()
     assert (status.state, status.problem.code) == ("failed", "insufficient_disk")

@@ -151,7 +151,7 @@ def test_a_full_disk_is_a_failed_job_that_can_be_resumed(make_sealed, monkeypatc
 
     folder = make_sealed()
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_seal", full)
+        patch.setattr(checkpoints, "_write_manifest", full)
         train(folder)
     assert folder.read_status().problem.code == "insufficient_disk"
     assert list(folder.checkpoints.iterdir()) == []
