@@ -27,9 +27,10 @@ from torch.nn import functional
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from ml_worker.encoder import encoder_folder
-from ml_worker.training.base_pairs import Pairs, label_targets, read_everyday, read_pairs
+from ml_worker.training.base_pairs import Pairs, crossed_pairs, label_targets, read_everyday, read_pairs
 from ml_worker.training.counting_pairs import counting_pair
 from ml_worker.training.number_pairs import vary
+from ml_worker.training.opposite_pairs import opposite_pair
 from schema.vocabulary import LABELS
 
 #: Left out: labelled automatically, and seen to be noisy (data card).
@@ -50,6 +51,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--everyday", type=int, default=0, metavar="TIMES", help="our own pairs, met so often an epoch")
     parser.add_argument("--number-pairs", type=int, default=0, help="variants of each pair with figures")
     parser.add_argument("--counting", type=int, default=0, help="short pairs with figures, in every epoch")
+    parser.add_argument("--opposites", type=int, default=0, help="short pairs with opposites, in every epoch")
+    parser.add_argument("--crossed", type=int, default=0, help="pairs of unrelated sentences, in every epoch")
     parser.add_argument(
         "--teachers", type=Path, nargs="*", default=[], metavar="FOLDER", help="whose answers share in the targets"
     )
@@ -149,13 +152,15 @@ def soft_targets(options: argparse.Namespace, rows: list[dict[str, str]], encode
 def read_training(options: argparse.Namespace, encode: Encode) -> Pairs:
     pool = read_pairs(options.data, EXCLUDED_SOURCES) if options.data else []
     pool += [row for row in pool if row["source"] in options.repeat]
-    everyday = read_everyday() * options.everyday
+    everyday = read_everyday()
     with_figures = [row for row in pool if vary(row, random.Random(0))]  # noqa: S311  # no secret
     chance = random.Random(options.seed)  # noqa: S311  # likewise
     counting = [counting_pair(chance) for _ in range(options.counting)]
-    targets = torch.cat([soft_targets(options, pool, encode), label_targets(everyday)])
-    rows = pool + everyday + with_figures * options.number_pairs + counting
-    return Pairs(rows, targets, options.batch, options.seed)
+    opposites = [opposite_pair(chance) for _ in range(options.opposites)]
+    crossed = crossed_pairs(pool + everyday, options.crossed, chance)
+    ours = everyday * options.everyday + opposites + crossed
+    targets = torch.cat([soft_targets(options, pool, encode), label_targets(ours)])
+    return Pairs(pool + ours + with_figures * options.number_pairs + counting, targets, options.batch, options.seed)
 
 
 class Learner:

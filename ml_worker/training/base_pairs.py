@@ -1,10 +1,11 @@
-"""What the base's training goes through: the pool's pairs, our own, and variants with other figures, by epoch."""
+"""What the base's training goes through: the pool's pairs, our own, crossed ones, and variants, by epoch."""
 
 import csv
 import gzip
 import json
 import math
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,10 @@ from schema.vocabulary import LABELS
 
 EVERYDAY = Path(__file__).with_name("everyday_pairs.tsv")
 WINDOW_BATCHES = 64
+#: Where a sentence about something else counts as neutral. To captions (SNLI) it counts as a contradiction.
+CROSSED_SOURCES = ("mnli", "wanli_15k", "vitaminc_real_test", "everyday")
+CROSSED_CANDIDATES = 32
+WORD_LETTERS_MIN = 4
 
 
 def read_pairs(path: Path, excluded: tuple[str, ...] = ()) -> list[dict[str, str]]:
@@ -33,6 +38,25 @@ def read_everyday() -> list[dict[str, str]]:
             for row in csv.DictReader(lines, delimiter="\t")
             for label in LABELS
         ]
+
+
+def crossed_pairs(rows: list[dict[str, str]], count: int, chance: random.Random) -> list[dict[str, str]]:
+    """Premises beside hypotheses of other premises of the same source, of several the most alike: `neutral`."""
+    sources = [[row for row in rows if row["source"] == source] for source in CROSSED_SOURCES]
+    sources = [source for source in sources if source]
+    return [_crossed_pair(chance.choice(sources), chance) for _ in range(count)]
+
+
+def _crossed_pair(rows: list[dict[str, str]], chance: random.Random) -> dict[str, str]:
+    premise = chance.choice(rows)["premise"]
+    words = _words(premise)
+    others = [row["hypothesis"] for row in chance.sample(rows, CROSSED_CANDIDATES) if row["premise"] != premise]
+    hypothesis = max(others, key=lambda text: len(words & _words(text)))
+    return {"premise": premise, "hypothesis": hypothesis, "label": "neutral", "source": "crossed"}
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in re.findall(r"\w+", text.lower()) if len(word) >= WORD_LETTERS_MIN}
 
 
 def batches(lengths: list[int], *, batch: int, seed: int) -> list[list[int]]:

@@ -26,9 +26,9 @@ def options(tmp_path):
     with gzip.open(data, "wt", encoding="utf-8") as file:
         file.writelines(json.dumps(row) + "\n" for row in ROWS)
     return argparse.Namespace(
-        data=data, out=tmp_path, repeat=[], everyday=0, counting=0, number_pairs=2, teachers=[], teachers_share=0.5,
-        batch=4, seed=3, epochs=2, learning_rate=1e-3, weight_decay=0.01, warmup_share=0.1, average_decay=0.9,
-        dropout=0.1, checkpoint_s=1e9, steps_max=0,
+        data=data, out=tmp_path, repeat=[], everyday=0, counting=0, opposites=0, crossed=0, number_pairs=2, teachers=[],
+        teachers_share=0.5, batch=4, seed=3, epochs=2, learning_rate=1e-3, weight_decay=0.01, warmup_share=0.1,
+        average_decay=0.9, dropout=0.1, checkpoint_s=1e9, steps_max=0,
     )  # fmt: skip
 
 
@@ -124,3 +124,14 @@ def test_short_pairs_with_figures_are_compared_in_every_epoch(options, encode):
     assert {row["source"] for row in drawn} == {"counting"}
     assert {row["label"] for row in drawn} == {"supports", "refutes"}
     assert sum(" than " in row["hypothesis"] for row in drawn) > 10
+
+
+def test_unrelated_sentences_are_neutral_and_come_from_one_source(options, encode):
+    options.data, options.number_pairs, options.crossed = None, 0, 200
+    own = {(row["premise"], row["hypothesis"]) for row in read_everyday()}
+    crossed = read_training(options, encode).rows
+
+    assert {row["label"] for row in crossed} == {"neutral"}
+    assert not own & {(row["premise"], row["hypothesis"]) for row in crossed}
+    assert {row["hypothesis"] for row in crossed} <= {hypothesis for _, hypothesis in own}
+    assert len({row["premise"] for row in crossed}) > 50
