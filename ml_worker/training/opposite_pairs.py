@@ -12,6 +12,8 @@ from pathlib import Path
 
 from schema.vocabulary import LABELS
 
+#: Of supports, refutes, neutral. With a third of each the base learned that what is not in the table is neutral.
+LABEL_SHARES = (0.45, 0.45, 0.1)
 OPPOSITES = Path(__file__).with_name("opposites.tsv")
 NAMES = (
     "Anna", "Ben", "Carla", "David", "Elena", "Frank", "Greta", "Henry", "Ines", "Jonas", "Kira", "Leo", "Marta",
@@ -64,7 +66,7 @@ def read_opposites() -> tuple[Opposites, ...]:
 
 def opposite_pair(chance: random.Random) -> dict[str, str]:
     """A statement and the same in other words (`supports`), its contrary (`refutes`) or something else (`neutral`)."""
-    label = chance.choice(LABELS)
+    label = chance.choices(LABELS, LABEL_SHARES)[0]
     chosen = chance.choice(read_opposites())
     side = chance.randrange(2)
     premise = chance.choice(chosen.sides[side])

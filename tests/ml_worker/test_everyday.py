@@ -15,7 +15,7 @@ from schema.vocabulary import LABELS
 
 #: Wanted were 17. The second base gets 16, none of them by a hair; the first got 15. The pairs stay as they were
 #: written before anybody saw an answer.
-RIGHT_MIN = 16
+RIGHT_MIN = 17
 
 PAIRS = (
     ("The bakery on the corner opens at six every morning.", "The bakery is open before noon.", "supports"),
