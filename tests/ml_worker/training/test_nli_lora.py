@@ -250,6 +250,21 @@ def test_held_out_texts_are_never_rehearsed(make_samples, recipe):
     assert data.check_unreviewed == 5
 
 
+def test_what_was_rehearsed_is_never_compared(make_samples, recipe):
+    """Many reviews of few claims: pairs built from the claims alone could stand on both sides."""
+    rehearsing = recipe.model_copy(update={"rehearsal_weight": 1.0, "rehearsal_batch": 4, "rehearsal_pairs": 1000})
+    claims = ("a wolf, a cow, and a dog are here.", "the bridge, so they say, is open.")
+    samples = [
+        sample.model_copy(update={"hypothesis": claims[number % 2]})
+        for number, sample in enumerate(make_samples(120, unreviewed=20))
+    ]
+
+    data = prepare_data(samples, rehearsing, seed=1)
+
+    assert len(data.check) == len(set(data.check)) > 100
+    assert not set(data.check) & set(data.rehearsal)
+
+
 def test_samples_that_cannot_be_divided_are_refused(make_samples, recipe):
     same_page = [sample.model_copy(update={"page_id": "p"}) for sample in make_samples(120)]
 
