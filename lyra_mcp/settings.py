@@ -64,7 +64,7 @@ class Settings(BaseSettings):
     embedding_model: str = "builtin"
     #: Loaded by `/nli/adapter/load` without a path; a path inside the adapters root.
     default_adapter: str | None = None
-    #: Threads the worker computes with; null: one for each core.
+    #: Threads the worker and a training compute with; null: one for each core, and one for a training.
     threads: Annotated[int | None, Field(ge=1, le=256)] = None
 
     runtime_dir: Folder = Field(default_factory=_default_runtime_dir)

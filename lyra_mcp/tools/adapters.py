@@ -14,6 +14,7 @@ from lyra_mcp.operations.services import Services
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import GateView, JobMetrics, metrics_view
 from lyra_mcp.tools._shared import Answer, Call, Reason, Result, ServingView, refuse_stray, services
+from schema.jobs import NliLoraRecipe
 from schema.vocabulary import Alias, AliasAction, JobKind
 
 TITLE = "Adapters and versions"
@@ -41,8 +42,12 @@ class VersionAnswer(Result):
     aliases: list[Alias]
     created_at: str
     samples: int
+    samples_sha256: str
     recipe_name: str
-    parent_version: int | None
+    recipe: NliLoraRecipe
+    fingerprint: str = Field(description="of the base it was trained on")
+    adapter_sha256: str
+    parent_version: int | None = Field(description="the champion it was compared with; null: the base")
     is_pruned: bool
     gate: GateView
     metrics: JobMetrics
@@ -225,7 +230,11 @@ def _version(view: VersionView, rate_before: float | None) -> VersionAnswer:
         aliases=view.aliases,
         created_at=version.created_at,
         samples=version.samples,
+        samples_sha256=version.samples_sha256,
         recipe_name=version.recipe_name,
+        recipe=NliLoraRecipe.model_validate_json(version.recipe),
+        fingerprint=version.fingerprint,
+        adapter_sha256=version.adapter_sha256,
         parent_version=version.parent_version,
         is_pruned=version.is_pruned,
         gate=GateView.model_validate(version.gate),
