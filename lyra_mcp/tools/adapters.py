@@ -131,9 +131,9 @@ async def adapters(
 ) -> AdaptersAnswer:
     """Which trained versions exist, which one serves, and how to change that.
 
-    list: versions with gate, scores and correction rate. activate(version): let one serve. rollback: what served
-    before. compare(version, other). prune: delete the files of old versions. status / load / unload: an adapter by
-    hand, until this server ends. activate, rollback and prune ask the person.
+    list: versions with gate, scores, recipe and correction rate. activate(version): let one serve. rollback: what
+    served before. compare(version, other). prune: delete the files of old versions. status / load / unload: an adapter
+    by hand, until this server ends. activate, rollback and prune ask the person.
     Example: adapters(action="rollback", reason="worse on trials", confirm=true)
     """
     del model, confirm  # one kind so far; `ask` reads confirm
