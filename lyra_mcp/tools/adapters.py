@@ -10,6 +10,7 @@ from pydantic import Field
 from lyra_mcp.errors import Invalid, NeedsConfirmation
 from lyra_mcp.operations import adapters as operations
 from lyra_mcp.operations.adapters import Comparison, Registry, VersionView, correction_rate
+from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.operations.services import Services
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import GateView, JobMetrics, metrics_view
@@ -109,6 +110,7 @@ async def ask(
     """The person decides what serves and what is deleted; they are asked about nothing that cannot be."""
     given = {"version": version, "other": other, "adapter_path": adapter_path, "reason": reason}
     refuse_stray(action, ALLOWED[action], **given, force=force or None, confirm=confirm or None)
+    await reconcile(services(call))  # what ended since the last call becomes a version first
     question = "" if confirm else await _question(services(call), action, version, force=force)
     if not question:
         return Confirmation(confirm=True)

@@ -126,6 +126,19 @@ async def test_what_was_held_out_stays_so_also_when_the_pair_is_reviewed_again(l
     assert {sample.sample_id for sample in after.samples}.isdisjoint(sample.sample_id for sample in before.samples)
 
 
+async def test_where_the_person_wants_only_new_reviews_those_a_version_used_are_left_out(lyra, services, machine):
+    await lyra.review(corrected=10)
+    job = await finetuning.start(services, recipe_name="seed", force=True)
+    machine.finish(job.job_id)
+    await finetuning.reconcile(services)
+    await lyra.review(corrected=2)
+    only_new = replace(services, settings=services.settings.model_copy(update={"training_reviews": "new"}))
+
+    cumulative, incremental = [(await finetuning.plan(one, recipe_name="seed")).data for one in (services, only_new)]
+    assert (cumulative.reviewed, cumulative.excluded) == (12, {})
+    assert (incremental.reviewed, incremental.excluded) == (2, {"used by an earlier version": 10})
+
+
 async def test_equal_data_give_equal_bytes(lyra, collected):
     await lyra.review(corrected=3, confirmed=3)
     one, other = (await collected()).samples, (await collected()).samples

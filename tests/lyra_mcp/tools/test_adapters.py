@@ -56,6 +56,17 @@ async def test_a_version_shows_from_what_it_came(connect, machine, settings):
     assert version["parent_version"] is None
 
 
+async def test_a_training_that_ended_unwatched_is_a_version_for_whoever_asks(connect, machine):
+    async with connect() as agent:
+        await agent.correct()
+        job_id = (await agent.call("finetune", action="start", confirm=True, force=True))["job_id"]
+        machine.finish(job_id)
+    async with connect() as another:
+        [version] = (await another.call("adapters", action="list"))["versions"]
+
+    assert (version["version"], version["job_id"], version["aliases"]) == (1, job_id, ["candidate"])
+
+
 async def test_a_person_who_does_not_agree_lets_nothing_serve(connect, machine, person):
     async with connect(**person("decline")) as agent:
         await agent.correct()
