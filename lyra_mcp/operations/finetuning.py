@@ -112,16 +112,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
                 created_at=services.now(),
                 updated_at=services.now(),
             )
-            request = NliLoraRequest(
-                job_id=job.job_id,
-                base_model=job.base_model,
-                fingerprint=job.fingerprint,
-                champion=champion.adapter_path if champion else None,
-                recipe_name=recipe_name,
-                recipe=planned.recipe,
-                samples_sha256=job.samples_sha256,
-                limits=_limits(services),
-            )
+            request = _request(job, planned, champion, _limits(services))
             await consent.agree_to_learning(services, tx)
             await jobs.insert_job(tx, job)
             detail = {"job": job_id, "kind": job.kind, "samples": job.samples, "forced": force}
@@ -139,6 +130,19 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
             await move(services, job, "failed", problem=str(error))
             raise
     return job
+
+
+def _request(job: Job, planned: Plan, champion: ModelVersion | None, limits: Limits) -> NliLoraRequest:
+    return NliLoraRequest(
+        job_id=job.job_id,
+        base_model=job.base_model,
+        fingerprint=job.fingerprint,
+        champion=champion.adapter_path if champion else None,
+        recipe_name=job.recipe_name,
+        recipe=planned.recipe,
+        samples_sha256=job.samples_sha256,
+        limits=limits,
+    )
 
 
 async def cancel(services: Services, job_id: str) -> WatchedJob:
@@ -227,7 +231,7 @@ async def read_current_triggers(services: Services) -> Triggers:
 
 
 async def _triggers(services: Services, tx: Transaction) -> Triggers:
-    words = [review for review in await corrections.list_last_words(tx) if review.source_type == "human"]
+    words = await corrections.list_last_words(tx, source_type="human")
     used = await jobs.find_used_reviews(tx)
     corrected = [review for review in words if review.is_correction]
     last = await jobs.find_last_trained_at(tx, "nli_lora")

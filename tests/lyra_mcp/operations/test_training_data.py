@@ -64,6 +64,19 @@ async def test_only_people_are_believed(lyra, services, collected):
     assert (data.reviewed, data.excluded) == (0, {"reviewed by agent": 1})
 
 
+async def test_a_persons_word_counts_although_an_agent_spoke_later(lyra, services, collected):
+    edge = await lyra.add_edge("A claim.", "one")
+    await lyra.correct(edge.edge_id, "refutes")
+    later = feedback.correct_edge(
+        services, edge_id=edge.edge_id, correct_label="neutral", reason=None, source_type="agent"
+    )
+    await lyra.do(later)
+
+    data = await collected()
+    assert (labels(data), data.excluded) == ([("one", "refutes", "correction")], {})
+    assert (await finetuning.read_current_triggers(services)).samples.value == 1
+
+
 async def test_at_most_two_confirmed_reviews_for_each_correction_and_always_the_same(lyra, collected):
     await lyra.review(corrected=2, confirmed=7)
 
