@@ -136,7 +136,7 @@ def our_training(
 
 def plain_trainer(samples: Sequence[Sample], turns: Turns, ours: NliLoraTraining, base: BaseModel, root: Path) -> Any:
     """The same adapter on the same batches; everything not named here is the library's default."""
-    order = epoch_order([str(sample.label) for sample in samples], RECIPE.sampling, seed=SEED, epoch=0)
+    order = epoch_order(samples, RECIPE.sampling, seed=SEED, epoch=0)
     chosen = [samples[i] for i in order]
     encoded = NliModel(base, torch.device("cpu")).encode(as_pairs(chosen))
     rows = [

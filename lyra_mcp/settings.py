@@ -10,6 +10,8 @@ from platformdirs import user_data_path
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from schema.vocabulary import Sampling
+
 #: In `home`; its keys are the names below. `lyra-mcp models use` writes there.
 SETTINGS_FILE = "settings.toml"
 #: A user's name is the name of a folder.
@@ -64,7 +66,7 @@ class Settings(BaseSettings):
     embedding_model: str = "builtin"
     #: Loaded by `/nli/adapter/load` without a path; a path inside the adapters root.
     default_adapter: str | None = None
-    #: Threads the worker computes with; null: one for each core.
+    #: Threads the worker and a training compute with; null: one for each core, and one for a training.
     threads: Annotated[int | None, Field(ge=1, le=256)] = None
 
     runtime_dir: Folder = Field(default_factory=_default_runtime_dir)
@@ -86,6 +88,17 @@ class Settings(BaseSettings):
     trigger_days: Annotated[float, Field(ge=0)] = 7.0
     #: Reviewed pairs by people below which nothing is trained.
     training_samples_min: Annotated[int, Field(ge=10)] = 100
+    #: Which reviews a training learns from: all, or those that no version has learned from or was tested on.
+    training_reviews: Literal["all", "new"] = "all"
+    #: In place of the recipe's: each sample once an epoch, or every label, or every domain, equally often.
+    training_sampling: Sampling | None = None
+    #: In place of the recipe's.
+    training_batch: Annotated[int | None, Field(ge=1, le=256)] = None
+    #: `auto`: the GPU where there is one; one without room is refused.
+    training_device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: A training ends cleanly after this time, or after so many steps, and what it learned is evaluated.
+    training_time_s: Annotated[float | None, Field(gt=0)] = None
+    training_steps_max: Annotated[int | None, Field(ge=1)] = None
     #: What a trained adapter must reach before it may serve without force.
     gate_accuracy_min: Annotated[float, Field(ge=0, le=1)] = 0.85
     gate_agreement_min: Annotated[float, Field(ge=0, le=1)] = 0.95

@@ -118,10 +118,13 @@ class JobFolder:
             request = JobRequest.model_validate_json(self.request.read_bytes())
         except (OSError, ValidationError) as error:
             raise JobRefused(
-                "invalid_request", f"request.json of job {self.path.name!r} is unusable: {error}"
+                "invalid_request", f"request.json of job {self.path.name!r} is unusable: {error}; plan the job again"
             ) from error
         if request.job_id != self.path.name:
-            raise JobRefused("invalid_request", f"request.json in {self.path.name!r} belongs to {request.job_id!r}")
+            raise JobRefused(
+                "invalid_request",
+                f"request.json in {self.path.name!r} belongs to {request.job_id!r}; plan the job again",
+            )
         return request
 
     def verify_samples(self, request: JobRequest) -> None:
@@ -174,7 +177,9 @@ class JobFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise JobRefused("conflict", f"job {self.path.name!r} is already being trained") from error
+                raise JobRefused(
+                    "conflict", f"job {self.path.name!r} is already being trained; wait for its end"
+                ) from error
             yield file.fileno()
 
 

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from schema.sealing import FileKey
-from schema.vocabulary import FINAL_RUN_STATES, JobKind, Label, RunState, SampleSource
+from schema.vocabulary import FINAL_RUN_STATES, JobKind, Label, RunState, SampleSource, Sampling
 from schema.wire import Message, Text
 
 #: Also the name of the job's folder.
@@ -44,8 +44,7 @@ class NliLoraRecipe(Message):
     validation_share: Annotated[float, Field(gt=0, le=0.4)] = 0.125
     #: Epochs without a lower validation loss after which training stops.
     patience: Annotated[int, Field(ge=1, le=50)] = 2
-    #: `class_balanced`: every label is drawn equally often.
-    sampling: Literal["natural", "class_balanced"] = "natural"
+    sampling: Sampling = "natural"
     #: Weight of the distance to the base's own answers on pairs nobody corrected; 0: no rehearsal.
     rehearsal_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
     #: Pairs rehearsed in each step, beside the batch.
@@ -67,7 +66,7 @@ NLI_LORA_RECIPES: dict[str, NliLoraRecipe] = {
         rehearsal_weight=6.0,
         rehearsal_batch=8,
         rehearsal_pairs=1000,
-        strength=0.55,
+        strength=0.7,
     ),
     #: For about a hundred short pairs about something the base knows nothing of, as in the demonstration: so few
     #: batches that `default` ends before it has learned, hence more epochs, more patience and less rehearsal.
@@ -118,10 +117,8 @@ class Limits(Message):
     threads: Annotated[int, Field(ge=1, le=256)] = 1
     checkpoint_s: Annotated[float, Field(gt=0)] = 300.0
     checkpoints_max: Annotated[int, Field(ge=1, le=100)] = 10
-    #: `auto`: the GPU where there is one.
+    #: `auto`: the GPU where there is one; one without room is refused.
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    #: With `auto`: train on the CPU where the GPU has too little free memory, instead of refusing.
-    allow_cpu: bool = False
 
 
 class NliLoraRequest(Message):
@@ -245,7 +242,7 @@ class JobStatus(Message):
 
 
 class JobList(Message):
-    """`GET /jobs`: what a server that comes back reconciles with."""
+    """`GET /jobs`: every job whose folder is there, newest first, for people at the socket."""
 
     jobs: list[JobStatus]
 

@@ -74,6 +74,9 @@ FINAL_RUN_STATES: frozenset[RunState] = frozenset({"evaluated", "cancelled", "fa
 SampleSource = Literal["correction", "confirmed", "unreviewed"]
 SAMPLE_SOURCES: tuple[SampleSource, ...] = get_args(SampleSource)
 
+#: Which samples an epoch draws: each once, or every label, or every domain, equally often.
+Sampling = Literal["natural", "class_balanced", "domain_balanced"]
+
 SplitPart = Literal["train", "validation", "holdout"]
 SPLIT_PARTS: tuple[SplitPart, ...] = get_args(SplitPart)
 

@@ -92,11 +92,18 @@ def write_report(
             )
             for i, sample in enumerate(held_out)
         ],
-        agreement=reports.Agreement(base_confidence_min=0.9, n=20, agreed=20, share=agreement, unreviewed=20),
+        agreement=_agreement(agreement),
         changes=[],
         changes_total=0,
         warnings=[],
         environment={},
+    )
+
+
+def _agreement(share: float | None) -> reports.Agreement:
+    n = 0 if share is None else 20
+    return reports.Agreement(
+        base_confidence_min=0.9, n=n, agreed=round(n * (share or 0)), share=share, unreviewed=n // 4
     )
 
 

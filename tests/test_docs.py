@@ -1,6 +1,8 @@
 """The documents name files, links and words that exist."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,37 @@ def test_every_path_in_the_text_exists(page):
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"`((?:schema|lyra_mcp|ml_worker|tests|benchmarks)/[\w./]*)[`:]", text)
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def _functions(body: list[ast.stmt], *classes: str) -> Iterator[str]:
+    """Names of a module's functions, and of its methods with their class: `Run.everything`."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ".".join([*classes, node.name])
+        elif isinstance(node, ast.ClassDef):
+            yield from _functions(node.body, *classes, node.name)
+
+
+def _missing_functions(text: str) -> list[str]:
+    """What is written as `file::function` and is not there."""
+    named = re.findall(r"`((?:schema|lyra_mcp|ml_worker|tests|benchmarks)/[\w./]*)::([\w.]+)", text)
+    return [
+        f"{path}::{function}"
+        for path, function in named
+        if function not in _functions(ast.parse((ROOT / path).read_text(encoding="utf-8")).body)
+    ]
+
+
+def test_every_function_in_the_text_exists(page):
+    assert _missing_functions(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_function_that_is_not_there_is_found():
+    here = "tests/test_docs.py"
+    text = (
+        f"`{here}::_missing_functions`, `{here}::nobody`, `ml_worker/jobs.py::JobMachine.start`, `{here}::Nobody.start`"
+    )
+    assert _missing_functions(text) == [f"{here}::nobody", f"{here}::Nobody.start"]
 
 
 def test_every_setting_in_the_text_exists(page):

@@ -38,9 +38,11 @@ class Measured:
     outcomes: Sequence[Outcome]
     champion_brier: float
     candidate_brier: float
-    #: Agreement with the base on pairs it is sure of and nobody corrected; null when there was none.
-    agreement: float | None
-    agreement_n: int
+    #: Pairs the base is sure of and nobody corrected: how many there are, on how many the candidate says the same, and
+    #: how many of them are the user's unreviewed ones; the others were built from held-out texts.
+    compared: int
+    agreed: int
+    unreviewed: int
 
 
 def decide(measured: Measured, *, accuracy_min: float, agreement_min: float) -> Gate:
@@ -105,11 +107,23 @@ def _brier(measured: Measured) -> Condition:
 
 
 def _agreement(measured: Measured, threshold: float) -> Condition:
-    value = measured.agreement
+    if measured.compared == 0:
+        detail = "the base is sure of none of the pairs that nobody corrected"
+        return Condition("agreement_with_base", None, threshold, False, detail)
+    value = measured.agreed / measured.compared
     return Condition(
         "agreement_with_base",
         value,
         threshold,
-        value is not None and value >= threshold,
-        f"on {measured.agreement_n} pairs of which the base is sure and that nobody corrected",
+        value >= threshold,
+        f"{measured.agreed} of {measured.compared} pairs the base is sure of; {_origin(measured)}",
     )
+
+
+def _origin(measured: Measured) -> str:
+    """Built pairs say less about what the user asks than their own do, so a person should see which they are."""
+    if measured.unreviewed == 0:
+        return "none of them your own, all built from held-out texts"
+    if measured.unreviewed == measured.compared:
+        return "all of them your own unreviewed ones"
+    return f"{measured.unreviewed} of them your own unreviewed ones, the rest built from held-out texts"

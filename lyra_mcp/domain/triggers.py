@@ -24,11 +24,11 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Triggers:
-    #: Corrections that no version has learned from.
+    #: Corrections that no version has learned from or was tested on.
     samples: Trigger
     #: Corrected share of the reviewed pairs.
     correction_rate: Trigger
-    #: Days since the last finished training; never trained counts as long ago.
+    #: Days since the newest version; never trained counts as long ago.
     days_since_last: Trigger
 
     @property

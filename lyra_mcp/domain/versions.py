@@ -98,7 +98,7 @@ def rollback_target(events: Sequence[AliasEvent], *, pruned: Collection[int] = (
 
 
 def prunable(versions: Sequence[ModelVersion], *, aliased: Collection[int]) -> list[ModelVersion]:
-    """What may be deleted: not the newest three, nothing an alias names, no parent of what stays."""
+    """What may be deleted: all but the newest three, what an alias names, and the parents of these, not further up."""
     whole = sorted((version for version in versions if not version.is_pruned), key=lambda version: version.version)
     newest = {version.version for version in whole[-KEPT_MIN:]}
     kept = newest | set(aliased)

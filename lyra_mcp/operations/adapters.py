@@ -81,8 +81,9 @@ async def activate(services: Services, number: int, *, reason: str | None, force
     """Let a version serve; returns the versions before and after.
 
     Raises:
-        Conflict: the gate failed and `force` is not set, it serves already, its files are pruned, or another base runs.
-        Unavailable: the worker cannot load it; what served before goes on.
+        Conflict: the gate failed and `force` is not set, it serves already, its files are pruned, or the worker refuses
+            it, as it does on another base; what served before goes on.
+        Unavailable: no worker answers, or the files are missing or were changed; likewise.
     """
     version = await plan_activation(services, number, force=force)
     await _prove_loadable(services, version)

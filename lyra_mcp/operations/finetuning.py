@@ -18,6 +18,7 @@ from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.training_data import TrainingData, collect
 from lyra_mcp.storage import audit_log, corrections, job_folders, jobs, model_versions
 from lyra_mcp.storage.database import Transaction
+from lyra_mcp.worker_client.connection import job_error
 from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
 from schema.sealing import as_file_key
 
@@ -32,10 +33,13 @@ class Plan:
     recipe_name: str
     recipe: NliLoraRecipe
     preflight: PreflightReply
-    #: Why it cannot start; empty when it can.
-    obstacle: str
-    #: The person did not withdraw their consent.
-    may_learn: bool
+    #: Why it cannot start; None when it can.
+    refusal: LyraError | None
+
+    @property
+    def obstacle(self) -> str:
+        """In words; empty when it can start."""
+        return str(self.refusal.args[0]) if self.refusal else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +52,12 @@ class WatchedJob:
 
 async def plan(services: Services, *, recipe_name: str) -> Plan:
     """Say what would be trained, on what, how long it takes, and what stands in the way. Starts no job."""
-    recipe = find_recipe(recipe_name)
+    recipe = _as_set(find_recipe(recipe_name), services)
     await reconcile(services)
     async with services.database.transaction() as tx:
         may_learn = await consent.may_learn(tx)
-        data = await collect(tx, await read_screen(services, tx))
+        only_new = services.settings.training_reviews == "new"
+        data = await collect(tx, await read_screen(services, tx), only_new=only_new)
         triggers = await _triggers(services, tx)
         under_way = await jobs.find_job_under_way(tx, "nli_lora")
     preflight = await services.jobs.preflight(
@@ -64,24 +69,27 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
             key=as_file_key(await sealing.key_of_new_files(services)),
         )
     )
-    obstacle = _too_few(services, data) or (preflight.problem.message if preflight.problem else "")
+    refusal = _too_few(services, data) or (job_error(preflight.problem) if preflight.problem else None)
     if under_way:
-        obstacle = _says_under_way(under_way)
+        refusal = Conflict(_says_under_way(under_way))
     if not may_learn:
-        obstacle = consent.explain("learn_locally", "revoked")
-    return Plan(data, triggers, recipe_name, recipe, preflight, obstacle, may_learn=may_learn)
+        refusal = ConsentMissing(consent.explain("learn_locally", "revoked"))
+    return Plan(data, triggers, recipe_name, recipe, preflight, refusal)
 
 
 async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     """Freeze the data, write the job's folder and order the training.
 
     Raises:
-        TooFewReviews, DiskFull, Invalid: nothing was written.
+        TooFewReviews, DiskFull, Unavailable, Invalid: nothing was written.
         ConsentMissing: the person withdrew their consent to learning.
         Conflict: another job is under way, or the triggers are not met and `force` is not set.
     """
     planned = await plan(services, recipe_name=recipe_name)
-    _refuse_obstacles(services, planned, force=force)
+    if planned.refusal:
+        raise planned.refusal
+    if not planned.triggers.ready and not force:
+        raise Conflict("the triggers are not all met; finetune_status() shows them, force=true trains anyway")
     health = await services.worker.health()
     samples = job_folders.dump_samples(planned.data.samples)
     job_id, root = services.new_id("job"), services.settings.jobs_root
@@ -104,16 +112,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
                 created_at=services.now(),
                 updated_at=services.now(),
             )
-            request = NliLoraRequest(
-                job_id=job.job_id,
-                base_model=job.base_model,
-                fingerprint=job.fingerprint,
-                champion=champion.adapter_path if champion else None,
-                recipe_name=recipe_name,
-                recipe=planned.recipe,
-                samples_sha256=job.samples_sha256,
-                limits=_limits(services),
-            )
+            request = _request(job, planned, champion, _limits(services))
             await consent.agree_to_learning(services, tx)
             await jobs.insert_job(tx, job)
             detail = {"job": job_id, "kind": job.kind, "samples": job.samples, "forced": force}
@@ -133,6 +132,19 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     return job
 
 
+def _request(job: Job, planned: Plan, champion: ModelVersion | None, limits: Limits) -> NliLoraRequest:
+    return NliLoraRequest(
+        job_id=job.job_id,
+        base_model=job.base_model,
+        fingerprint=job.fingerprint,
+        champion=champion.adapter_path if champion else None,
+        recipe_name=job.recipe_name,
+        recipe=planned.recipe,
+        samples_sha256=job.samples_sha256,
+        limits=limits,
+    )
+
+
 async def cancel(services: Services, job_id: str) -> WatchedJob:
     """Stop a job for good; its checkpoints are deleted.
 
@@ -141,7 +153,9 @@ async def cancel(services: Services, job_id: str) -> WatchedJob:
     """
     watched = await watch(services, job_id)
     if watched.job.state not in WATCHED:
-        raise Conflict(f"job {job_id!r} is {watched.job.state}; there is nothing to cancel")
+        raise Conflict(
+            f"job {job_id!r} is {watched.job.state}; nothing is left to cancel; finetune_status() lists jobs"
+        )
     if watched.run is None and watched.job.state == "interrupted":
         await move(services, watched.job, "cancelled")  # no worker ever heard of it
     else:
@@ -157,7 +171,10 @@ async def resume(services: Services, job_id: str) -> WatchedJob:
     """
     watched = await watch(services, job_id)
     if watched.job.state not in RESUMABLE:
-        raise Conflict(f"job {job_id!r} is {watched.job.state}; only an interrupted or failed job can be resumed")
+        raise Conflict(
+            f"job {job_id!r} is {watched.job.state}; only an interrupted or failed job can be resumed,"
+            " and finetune(action='start') begins anew"
+        )
     async with services.database.transaction() as tx:
         await _refuse_second(tx)
     order = services.jobs.start if watched.run is None else services.jobs.resume
@@ -214,7 +231,7 @@ async def read_current_triggers(services: Services) -> Triggers:
 
 
 async def _triggers(services: Services, tx: Transaction) -> Triggers:
-    words = [review for review in await corrections.list_last_words(tx) if review.source_type == "human"]
+    words = await corrections.list_last_words(tx, source_type="human")
     used = await jobs.find_used_reviews(tx)
     corrected = [review for review in words if review.is_correction]
     last = await jobs.find_last_trained_at(tx, "nli_lora")
@@ -235,29 +252,29 @@ def find_recipe(name: str) -> NliLoraRecipe:
     return NLI_LORA_RECIPES[name]
 
 
+def _as_set(recipe: NliLoraRecipe, services: Services) -> NliLoraRecipe:
+    sampling = services.settings.training_sampling
+    return recipe.model_copy(update={"sampling": sampling}) if sampling else recipe
+
+
 def _limits(services: Services) -> Limits:
     settings = services.settings
     # One thread unless somebody said otherwise: a training in the background leaves the other cores to the person.
-    return Limits(samples_min=settings.training_samples_min, threads=settings.threads or 1)
+    return Limits(
+        time_s=settings.training_time_s,
+        steps_max=settings.training_steps_max,
+        batch=settings.training_batch,
+        samples_min=settings.training_samples_min,
+        threads=settings.threads or 1,
+        device=settings.training_device,
+    )
 
 
-def _refuse_obstacles(services: Services, planned: Plan, *, force: bool) -> None:
-    if not planned.may_learn:
-        raise ConsentMissing(planned.obstacle)
-    if too_few := _too_few(services, planned.data):
-        raise TooFewReviews(too_few)
-    if planned.obstacle:
-        raise Conflict(planned.obstacle)
-    if not planned.triggers.ready and not force:
-        raise Conflict("the triggers are not all met; finetune_status() shows them, force=true trains anyway")
-
-
-def _too_few(services: Services, data: TrainingData) -> str:
-    """Why there is not enough to train on; empty when there is."""
+def _too_few(services: Services, data: TrainingData) -> TooFewReviews | None:
     needed = services.settings.training_samples_min
     if data.reviewed >= needed:
-        return ""
-    return (
+        return None
+    return TooFewReviews(
         f"{data.reviewed} reviews by people can be trained on, and at least {needed} are needed;"
         " review_queue() offers edges"
     )

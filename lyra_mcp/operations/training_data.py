@@ -52,17 +52,24 @@ class TrainingData:
         return total / len(self.samples) if self.samples else 1.0
 
 
-async def collect(tx: Transaction, screen: Screen) -> TrainingData:
-    """Everything people said, cumulative and without private data; what an earlier version held out stays so.
+async def collect(tx: Transaction, screen: Screen, *, only_new: bool = False) -> TrainingData:
+    """What people said, all of it or what no version learned from, and without private data.
 
-    Nothing where the person withdrew their consent to learning.
+    What an earlier version held out stays so. Nothing where the person withdrew their consent to learning.
     """
     found = await corrections.list_last_words(tx)
     if not await consent.may_learn(tx):
         return TrainingData([], {"consent to learning withdrawn": len(found)} if found else {})
     # Labels an agent or a program gave are no ground truth: a model must not be trained on its own kind.
-    by_people = [review for review in found if review.source_type == "human"]
-    excluded = Counter(f"reviewed by {review.source_type}" for review in found if review.source_type != "human")
+    by_people = await corrections.list_last_words(tx, source_type="human")
+    spoken_of = {review.pair_digest for review in by_people}
+    excluded = Counter(f"reviewed by {review.source_type}" for review in found if review.pair_digest not in spoken_of)
+    if only_new:
+        used = await jobs.find_used_reviews(tx)
+        new = [review for review in by_people if review.review_id not in used]
+        if len(by_people) > len(new):
+            excluded["used by an earlier version"] = len(by_people) - len(new)
+        by_people = new
     corrected = [review for review in by_people if review.is_correction]
     confirmed = sorted((review for review in by_people if not review.is_correction), key=_shuffled)
     kept = confirmed[: CONFIRMED_PER_CORRECTION * len(corrected)]

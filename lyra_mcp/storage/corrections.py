@@ -133,11 +133,16 @@ async def list_current_reviews(
     return [_review(row) for row in await cursor.fetchall()]
 
 
-async def list_last_words(tx: Transaction) -> list[Review]:
-    """The newest review that stands of each pair, whichever model judged it, oldest first."""
+async def list_last_words(tx: Transaction, *, source_type: SourceType | None = None) -> list[Review]:
+    """The newest review that stands of each pair, by anybody or by one kind of source, oldest first.
+
+    Whichever model judged the pair.
+    """
     cursor = await tx.execute(
-        "SELECT * FROM active_reviews AS review WHERE NOT EXISTS (SELECT 1 FROM active_reviews AS later"
-        " WHERE later.pair_digest = review.pair_digest AND later.seq > review.seq) ORDER BY seq"
+        "SELECT * FROM active_reviews AS review WHERE (:source IS NULL OR source_type = :source)"
+        " AND NOT EXISTS (SELECT 1 FROM active_reviews AS later WHERE later.pair_digest = review.pair_digest"
+        " AND (:source IS NULL OR later.source_type = :source) AND later.seq > review.seq) ORDER BY seq",
+        {"source": source_type},
     )
     return [_review(row) for row in await cursor.fetchall()]
 

@@ -10,10 +10,12 @@ from pydantic import Field
 from lyra_mcp.errors import Invalid, NeedsConfirmation
 from lyra_mcp.operations import adapters as operations
 from lyra_mcp.operations.adapters import Comparison, Registry, VersionView, correction_rate
+from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.operations.services import Services
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import GateView, JobMetrics, metrics_view
 from lyra_mcp.tools._shared import Answer, Call, Reason, Result, ServingView, refuse_stray, services
+from schema.jobs import NliLoraRecipe
 from schema.vocabulary import Alias, AliasAction, JobKind
 
 TITLE = "Adapters and versions"
@@ -41,8 +43,12 @@ class VersionAnswer(Result):
     aliases: list[Alias]
     created_at: str
     samples: int
+    samples_sha256: str
     recipe_name: str
-    parent_version: int | None
+    recipe: NliLoraRecipe
+    fingerprint: str = Field(description="of the base it was trained on")
+    adapter_sha256: str
+    parent_version: int | None = Field(description="the champion it was compared with; null: the base")
     is_pruned: bool
     gate: GateView
     metrics: JobMetrics
@@ -104,6 +110,7 @@ async def ask(
     """The person decides what serves and what is deleted; they are asked about nothing that cannot be."""
     given = {"version": version, "other": other, "adapter_path": adapter_path, "reason": reason}
     refuse_stray(action, ALLOWED[action], **given, force=force or None, confirm=confirm or None)
+    await reconcile(services(call))  # what ended since the last call becomes a version first
     question = "" if confirm else await _question(services(call), action, version, force=force)
     if not question:
         return Confirmation(confirm=True)
@@ -126,9 +133,9 @@ async def adapters(
 ) -> AdaptersAnswer:
     """Which trained versions exist, which one serves, and how to change that.
 
-    list: versions with gate, scores and correction rate. activate(version): let one serve. rollback: what served
-    before. compare(version, other). prune: delete the files of old versions. status / load / unload: an adapter by
-    hand, until this server ends. activate, rollback and prune ask the person.
+    list: versions with gate, scores, recipe and correction rate. activate(version): let one serve. rollback: what
+    served before. compare(version, other). prune: delete the files of old versions. status / load / unload: an adapter
+    by hand, until this server ends. activate, rollback and prune ask the person.
     Example: adapters(action="rollback", reason="worse on trials", confirm=true)
     """
     del model, confirm  # one kind so far; `ask` reads confirm
@@ -225,7 +232,11 @@ def _version(view: VersionView, rate_before: float | None) -> VersionAnswer:
         aliases=view.aliases,
         created_at=version.created_at,
         samples=version.samples,
+        samples_sha256=version.samples_sha256,
         recipe_name=version.recipe_name,
+        recipe=NliLoraRecipe.model_validate_json(version.recipe),
+        fingerprint=version.fingerprint,
+        adapter_sha256=version.adapter_sha256,
         parent_version=version.parent_version,
         is_pruned=version.is_pruned,
         gate=GateView.model_validate(version.gate),

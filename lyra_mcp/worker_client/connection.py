@@ -18,6 +18,7 @@ from lyra_mcp.errors import (
     NotFound,
     StorageFailed,
     TooFewReviews,
+    Unavailable,
     WorkerBusy,
     WorkerGone,
     WorkerWarming,
@@ -51,6 +52,8 @@ _JOB_ERRORS: dict[JobProblemCode, type[LyraError]] = {
     "conflict": Conflict,
     "too_few_samples": TooFewReviews,
     "insufficient_disk": DiskFull,
+    "insufficient_gpu_memory": Unavailable,
+    "no_gpu": Unavailable,
     "sealed": StorageFailed,
     "out_of_memory": WorkerGone,
     "failed": WorkerGone,
@@ -116,7 +119,7 @@ class Connection:
         if response.is_success:
             return _parsed(reply, response.content)
         if path.startswith("/jobs"):
-            raise _job_error(_parsed(JobProblem, response.content))
+            raise job_error(_parsed(JobProblem, response.content))
         raise _error(_parsed(wire.Problem, response.content))
 
     @asynccontextmanager
@@ -140,7 +143,8 @@ def _parsed(model: type[ReplyT], content: bytes) -> ReplyT:
         raise WorkerGone(f"the worker's answer is no {model.__name__} of this version; {NEXT_STEP}") from error
 
 
-def _job_error(problem: JobProblem) -> LyraError:
+def job_error(problem: JobProblem) -> LyraError:
+    """The error as which a refusal of the job machine is told."""
     return _JOB_ERRORS.get(problem.code, Invalid)(problem.message)
 
 

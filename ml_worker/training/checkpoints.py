@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: staged, sealed by a manifest of digests, renamed, the newest kept.
+"""Checkpoints that are whole or absent: staged, closed with a manifest of digests, renamed, the newest kept.
 
 <root>/step-00000120/  tensors.safetensors  state.pt  manifest.json
 

@@ -45,7 +45,8 @@ def find_targets(model: nn.Module, targets: Literal["query_value", "linear"]) ->
             return list(names)
     raise JobRefused(
         "no_target_modules",
-        f"{type(model).__name__} has no layers for targets={targets!r}; its linear layers end in {sorted(last)}",
+        f"{type(model).__name__} has no layers for targets={targets!r}; its linear layers end in {sorted(last)}; "
+        f"train with recipe='default', or serve another base",
     )
 
 

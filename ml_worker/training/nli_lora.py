@@ -22,6 +22,7 @@ from ml_worker.training import checkpoints, lora
 from ml_worker.training.rehearsal import Texts
 from ml_worker.training.training_data import TrainingData, texts
 from schema.jobs import LOSS_STEPS, Limits, LossLine, NliLoraRecipe, Sample, ValidationLine
+from schema.vocabulary import Sampling
 from schema.wire import Pair
 
 StoppedBy = Literal["epochs", "early_stopping", "time_limit", "steps_max"]
@@ -40,18 +41,18 @@ class Interrupted(Exception):
 # The batches
 
 
-def epoch_order(labels: Sequence[str], sampling: str, *, seed: int, epoch: int) -> list[int]:
-    """Indices of one epoch: each sample once, or every label equally often."""
+def epoch_order(samples: Sequence[Sample], sampling: Sampling, *, seed: int, epoch: int) -> list[int]:
+    """Indices of one epoch: each sample once, or every label, or every domain, equally often."""
     chance = random.Random(f"order {seed} {epoch}")  # noqa: S311 - repeatable, not secret
-    order = list(range(len(labels)))
+    order = list(range(len(samples)))
     chance.shuffle(order)
     if sampling == "natural":
         return order
-    of_label: dict[str, list[int]] = defaultdict(list)
+    groups: dict[str | None, list[int]] = defaultdict(list)
     for index in order:
-        of_label[labels[index]].append(index)
-    lists = list(of_label.values())
-    return [lists[i % len(lists)][(i // len(lists)) % len(lists[i % len(lists)])] for i in range(len(labels))]
+        groups[samples[index].label if sampling == "class_balanced" else samples[index].domain].append(index)
+    lists = list(groups.values())
+    return [lists[i % len(lists)][(i // len(lists)) % len(lists[i % len(lists)])] for i in range(len(samples))]
 
 
 def rehearsal_order(count: int, turn: int, *, seed: int) -> list[int]:
@@ -196,7 +197,7 @@ class NliLoraTraining:
 
     def _epoch(self) -> None:
         at, train = self.position, self.data.parts.train
-        order = epoch_order([str(s.label) for s in train], self.recipe.sampling, seed=self.seed, epoch=at.epoch)
+        order = epoch_order(train, self.recipe.sampling, seed=self.seed, epoch=at.epoch)
         self.model.train()
         for number in range(at.batches, self.epoch_steps):
             self._step([train[i] for i in order[number * self.batch : (number + 1) * self.batch]])

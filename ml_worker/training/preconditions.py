@@ -60,16 +60,14 @@ def choose_device(limits: Limits, probes: Probes) -> Device:
     free = None if limits.device == "cpu" else probes.gpu_free_bytes()
     if free is None:
         if limits.device == "cuda":
-            raise JobRefused("no_gpu", "there is no CUDA device; train with device cpu or auto")
+            raise JobRefused("no_gpu", "there is no CUDA device; set LYRA_TRAINING_DEVICE to auto or cpu")
         return "cpu"
     if free >= GPU_FREE_MIN_BYTES:
         return "cuda"
-    if limits.device == "auto" and limits.allow_cpu:
-        return "cpu"
     raise JobRefused(
         "insufficient_gpu_memory",
         f"the GPU has {free / GIGABYTE:.1f} GB free, training needs {GPU_FREE_MIN_BYTES / GIGABYTE:.0f} GB; "
-        f"close what uses it, or allow the CPU",
+        f"close what uses it, or set LYRA_TRAINING_DEVICE=cpu",
     )
 
 

@@ -6,7 +6,7 @@ the samples: the base's own answer to them is known without anybody reading them
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from schema.jobs import Sample
 
@@ -61,10 +61,15 @@ def _cut(samples: Sequence[Sample], chance: random.Random) -> Texts:
 _WAYS: tuple[Callable[[Sequence[Sample], random.Random], Texts], ...] = (_crossed, _turned, _claims, _part, _cut)
 
 
-def build_pairs(samples: Sequence[Sample], count: int, *, seed: int) -> list[Texts]:
-    """Distinct pairs from the texts of the samples, none of which is a sample itself; fewer if the texts run out."""
+def build_pairs(
+    samples: Sequence[Sample], count: int, *, seed: int, without: Collection[Texts] = frozenset()
+) -> list[Texts]:
+    """Distinct pairs from the texts of the samples, none of which is a sample itself or one of `without`.
+
+    Fewer if the texts run out.
+    """
     chance = random.Random(f"rehearsal {seed}")  # noqa: S311 - repeatable, not secret
-    known = {(sample.premise, sample.hypothesis) for sample in samples}
+    known = {(sample.premise, sample.hypothesis) for sample in samples}.union(without)
     built: dict[Texts, None] = {}
     for attempt in range(4 * count):
         if len(built) == count or not samples:
@@ -76,7 +81,7 @@ def build_pairs(samples: Sequence[Sample], count: int, *, seed: int) -> list[Tex
 
 
 def rehearsal_pairs(reviewed: Sequence[Sample], unreviewed: Sequence[Sample], count: int, *, seed: int) -> list[Texts]:
-    """At most `count` pairs: unreviewed ones, then built ones. No text of a held-out sample may be in `reviewed`."""
+    """At most `count` pairs: unreviewed ones, then ones built from `reviewed`, which is the training part alone."""
     chance = random.Random(f"unreviewed {seed}")  # noqa: S311 - repeatable, not secret
     own = [(sample.premise, sample.hypothesis) for sample in unreviewed]
     chance.shuffle(own)

@@ -86,7 +86,9 @@ def run_to_an_end(run: "Run", progress: Progress) -> int:
     except AdapterRefused as error:
         progress.fail(JobProblem(code="unknown_adapter", message=str(error)))
     except torch.OutOfMemoryError as error:
-        progress.fail(JobProblem(code="out_of_memory", message=f"{error}; resume with a smaller batch"))
+        progress.fail(
+            JobProblem(code="out_of_memory", message=f"{error}; set LYRA_TRAINING_BATCH lower and start anew")
+        )
     except Exception as error:  # noqa: BLE001 - a process must answer: the folder has to say why the job ended
         traceback.print_exc(file=sys.stdout)
         progress.fail(as_problem(error, is_sealed=run.folder.is_sealed))

@@ -20,7 +20,7 @@ class TrainingData:
     parts: Split
     rehearsal: list[Texts]
     rehearsal_unreviewed: int
-    #: Never rehearsed, no text shared with training: unreviewed pairs first, then built ones.
+    #: Never rehearsed: unreviewed pairs first, then ones built from held-out texts. Claims may be shared with training.
     check: list[Texts]
     check_unreviewed: int
 
@@ -43,12 +43,17 @@ def prepare_data(samples: Sequence[Sample], recipe: NliLoraRecipe, *, seed: int)
     kept = min(CHECK_PAIRS // 2, int(len(unreviewed) * CHECK_SHARE))
     checked, rehearsed = unreviewed[:kept], unreviewed[kept:]
     count = recipe.rehearsal_pairs if recipe.rehearsal_weight and recipe.rehearsal_batch else 0
+    rehearsal = rehearsal_pairs(parts.train, rehearsed, count, seed=seed)
+    # A claim may stand on both sides, and what is built from claims alone would be found there twice.
+    taken = set(rehearsal)
+    own = [pair for pair in texts(checked) if pair not in taken]
+    built = build_pairs(parts.holdout, CHECK_PAIRS - len(own), seed=seed, without=taken.union(own))
     return TrainingData(
         parts=parts,
-        rehearsal=rehearsal_pairs(parts.train, rehearsed, count, seed=seed),
+        rehearsal=rehearsal,
         rehearsal_unreviewed=min(count, len(rehearsed)),
-        check=[(s.premise, s.hypothesis) for s in checked] + build_pairs(parts.holdout, CHECK_PAIRS - kept, seed=seed),
-        check_unreviewed=kept,
+        check=own + built,
+        check_unreviewed=len(own),
     )
 
 

@@ -130,7 +130,8 @@ WHERE NOT EXISTS (
     SELECT 1 FROM review_retractions WHERE review_retractions.review_id = nli_corrections.review_id
 );
 
--- The last word on each pair a model judged: what the metrics and the training count.
+-- The last word on each pair a model judged: what the metrics count. A training takes the last word on each pair,
+-- whichever model it was about.
 CREATE VIEW current_reviews AS
 SELECT * FROM active_reviews AS review
 WHERE NOT EXISTS (

@@ -15,7 +15,7 @@ CREATE TABLE jobs (
     recipe_name TEXT NOT NULL,
     samples_sha256 TEXT NOT NULL,
     samples INTEGER NOT NULL CHECK (samples >= 0),
-    -- What served when the job began: the gate compares with it. NULL: the base alone.
+    -- The champion when the job began, where it fits the base: the gate compares with it. NULL: the base alone.
     champion_version INTEGER,
     -- Why it failed, or what the person should know.
     problem TEXT,
@@ -69,7 +69,7 @@ CREATE TABLE model_versions (
     samples INTEGER NOT NULL,
     recipe_name TEXT NOT NULL,
     recipe TEXT NOT NULL,
-    -- JSON: the hold-out scores of base, champion and candidate; the gate's conditions.
+    -- JSON: the hold-out scores of base and candidate (the champion's are in the report); the gate's conditions.
     scores TEXT NOT NULL,
     gate TEXT NOT NULL,
     gate_passed INTEGER NOT NULL CHECK (gate_passed IN (0, 1)),

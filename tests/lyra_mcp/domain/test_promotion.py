@@ -17,8 +17,8 @@ def outcomes(*, both=0, gained=0, lost=0, neither=0):
     )
 
 
-def judge(held_out, *, before=0.3, after=0.2, agreement=1.0, n=40):
-    measured = Measured(held_out, before, after, agreement, n)
+def judge(held_out, *, before=0.3, after=0.2, compared=400, agreed=400, unreviewed=0):
+    measured = Measured(held_out, before, after, compared=compared, agreed=agreed, unreviewed=unreviewed)
     return decide(measured, accuracy_min=0.85, agreement_min=0.95)
 
 
@@ -43,7 +43,7 @@ def test_a_candidate_that_is_better_in_all_passes_with_every_number_shown():
         "950 of 1000; 95 % interval 0.935 to 0.962",
         "50 gained, 0 lost; exact McNemar p = 0.000",
         "0.300 before, 0.200 after",
-        "on 40 pairs of which the base is sure and that nobody corrected",
+        "400 of 400 pairs the base is sure of; none of them your own, all built from held-out texts",
     ]
 
 
@@ -63,10 +63,44 @@ def test_a_worse_brier_score_fails(after, names):
 
 
 @pytest.mark.parametrize(
-    ("agreement", "names"), [(0.949, ["agreement_with_base"]), (0.95, []), (None, ["agreement_with_base"])]
+    ("agreed", "compared", "names"),
+    [(379, 400, ["agreement_with_base"]), (380, 400, []), (0, 0, ["agreement_with_base"])],
 )
-def test_the_candidate_must_still_agree_with_its_base_and_that_must_be_measured(agreement, names):
-    assert failed(judge(GOOD, agreement=agreement)) == names
+def test_the_candidate_must_still_agree_with_its_base_and_that_must_be_measured(agreed, compared, names):
+    assert failed(judge(GOOD, agreed=agreed, compared=compared)) == names
+
+
+@pytest.mark.parametrize(
+    ("counts", "value", "detail"),
+    [
+        (
+            {"compared": 400, "agreed": 380, "unreviewed": 37},
+            0.95,
+            (
+                "380 of 400 pairs the base is sure of;"
+                " 37 of them your own unreviewed ones, the rest built from held-out texts"
+            ),
+        ),
+        (
+            {"compared": 400, "agreed": 399, "unreviewed": 0},
+            0.9975,
+            "399 of 400 pairs the base is sure of; none of them your own, all built from held-out texts",
+        ),
+        (
+            {"compared": 40, "agreed": 40, "unreviewed": 40},
+            1.0,
+            "40 of 40 pairs the base is sure of; all of them your own unreviewed ones",
+        ),
+        (
+            {"compared": 0, "agreed": 0, "unreviewed": 0},
+            None,
+            "the base is sure of none of the pairs that nobody corrected",
+        ),
+    ],
+)
+def test_the_agreement_says_whose_pairs_it_rests_on(counts, value, detail):
+    condition = judge(GOOD, **counts).conditions[-1]
+    assert (condition.value, condition.detail) == (value, detail)
 
 
 def test_without_a_hold_out_nothing_passes():

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from lyra_mcp.errors import Conflict, DiskFull, Invalid, TooFewReviews
+from lyra_mcp.errors import Conflict, DiskFull, Invalid, TooFewReviews, Unavailable
 from lyra_mcp.operations import finetuning
 from lyra_mcp.operations.idempotency import once
 from lyra_mcp.operations.reconciling import ORDER_GRACE
@@ -57,9 +57,29 @@ async def test_what_the_machine_refuses_is_an_obstacle(lyra, services, machine, 
     machine.obstacle = JobProblem(code="insufficient_disk", message="0.9 GB are free, 1.0 are needed")
 
     assert (await finetuning.plan(services, recipe_name="seed")).obstacle == "0.9 GB are free, 1.0 are needed"
-    with pytest.raises(Conflict, match=r"0\.9 GB are free"):
+    with pytest.raises(DiskFull, match=r"0\.9 GB are free"):
+        await start(force=True)
+    machine.obstacle = JobProblem(code="insufficient_gpu_memory", message="the GPU has 3.9 GB free")
+    with pytest.raises(Unavailable, match=r"3\.9 GB free"):
         await start(force=True)
     assert not settings.jobs_root.exists()
+
+
+async def test_what_a_person_set_reaches_the_order(lyra, services, settings, machine, ready, start):
+    set_ = {
+        "training_sampling": "domain_balanced",
+        "training_batch": 4,
+        "training_device": "cpu",
+        "training_time_s": 600,
+        "training_steps_max": 50,
+    }
+    job = await start(replace(services, settings=settings.model_copy(update=set_)))
+
+    order = NliLoraRequest.model_validate_json((settings.jobs_root / job.job_id / "request.json").read_bytes())
+    limits = order.limits
+    assert (order.recipe.sampling, machine.order.recipe.sampling) == ("domain_balanced", "domain_balanced")
+    assert (limits.batch, limits.device, limits.time_s, limits.steps_max) == (4, "cpu", 600, 50)
+    assert machine.order.limits == limits
 
 
 async def test_triggers_that_are_not_met_need_force(lyra, services, build_services, settings, ready, start):

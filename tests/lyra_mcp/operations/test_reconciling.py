@@ -262,6 +262,17 @@ async def test_every_condition_of_the_gate_is_read_from_the_report(services, mac
     assert watched.job.state == "candidate"
 
 
+async def test_the_gate_tells_how_many_pairs_of_the_agreement_are_the_users_own(services, machine, ready, start):
+    job = await start()
+    machine.finish(job.job_id, agreement=0.95)
+
+    gate = (await finetuning.watch(services, job.job_id)).version.gate
+
+    assert gate.conditions[-1].detail == (
+        "19 of 20 pairs the base is sure of; 5 of them your own unreviewed ones, the rest built from held-out texts"
+    )
+
+
 async def test_an_adapter_that_passes_serves_without_asking_where_the_person_set_it_so(
     lyra, settings, services, machine, ready, start
 ):

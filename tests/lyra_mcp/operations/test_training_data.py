@@ -64,6 +64,19 @@ async def test_only_people_are_believed(lyra, services, collected):
     assert (data.reviewed, data.excluded) == (0, {"reviewed by agent": 1})
 
 
+async def test_a_persons_word_counts_although_an_agent_spoke_later(lyra, services, collected):
+    edge = await lyra.add_edge("A claim.", "one")
+    await lyra.correct(edge.edge_id, "refutes")
+    later = feedback.correct_edge(
+        services, edge_id=edge.edge_id, correct_label="neutral", reason=None, source_type="agent"
+    )
+    await lyra.do(later)
+
+    data = await collected()
+    assert (labels(data), data.excluded) == ([("one", "refutes", "correction")], {})
+    assert (await finetuning.read_current_triggers(services)).samples.value == 1
+
+
 async def test_at_most_two_confirmed_reviews_for_each_correction_and_always_the_same(lyra, collected):
     await lyra.review(corrected=2, confirmed=7)
 
@@ -124,6 +137,19 @@ async def test_what_was_held_out_stays_so_also_when_the_pair_is_reviewed_again(l
     assert {sample.sample_id for sample in before.samples if sample.earlier == "holdout"} == held_out
     assert [sample.earlier for sample in after.samples] == [sample.earlier for sample in before.samples]
     assert {sample.sample_id for sample in after.samples}.isdisjoint(sample.sample_id for sample in before.samples)
+
+
+async def test_where_the_person_wants_only_new_reviews_those_a_version_used_are_left_out(lyra, services, machine):
+    await lyra.review(corrected=10)
+    job = await finetuning.start(services, recipe_name="seed", force=True)
+    machine.finish(job.job_id)
+    await finetuning.reconcile(services)
+    await lyra.review(corrected=2)
+    only_new = replace(services, settings=services.settings.model_copy(update={"training_reviews": "new"}))
+
+    cumulative, incremental = [(await finetuning.plan(one, recipe_name="seed")).data for one in (services, only_new)]
+    assert (cumulative.reviewed, cumulative.excluded) == (12, {})
+    assert (incremental.reviewed, incremental.excluded) == (2, {"used by an earlier version": 10})
 
 
 async def test_equal_data_give_equal_bytes(lyra, collected):

@@ -1,6 +1,11 @@
 """adapters through a real client, in both eras of the protocol."""
 
+import json
+from hashlib import sha256
+
 import pytest
+
+from schema.jobs import NLI_LORA_RECIPES
 
 
 @pytest.fixture
@@ -29,6 +34,37 @@ async def test_a_version_is_activated_and_taken_back_by_the_person(connect, mach
         ("rollback", "worse"),
     ]
     assert listed["serving"] == {"adapter": None, "version": None}
+
+
+async def test_a_version_shows_from_what_it_came(connect, machine, settings):
+    """Recipe, data, base and weights are those of the job's folder."""
+    async with connect() as agent:
+        await agent.correct()
+        job = await agent.train(machine)
+        [version] = (await agent.call("adapters", action="list"))["versions"]
+
+    folder = settings.jobs_root / job["job_id"]
+    request = json.loads((folder / "request.json").read_bytes())
+    assert {name: version[name] for name in ("recipe_name", "recipe", "fingerprint", "samples_sha256")} == {
+        "recipe_name": request["recipe_name"],
+        "recipe": NLI_LORA_RECIPES[request["recipe_name"]].model_dump(),
+        "fingerprint": request["fingerprint"],
+        "samples_sha256": sha256((folder / "samples.jsonl").read_bytes()).hexdigest(),
+    }
+    weights = settings.adapters_root / version["adapter_path"] / "adapter_model.safetensors"
+    assert version["adapter_sha256"] == sha256(weights.read_bytes()).hexdigest()
+    assert version["parent_version"] is None
+
+
+async def test_a_training_that_ended_unwatched_is_a_version_for_whoever_asks(connect, machine):
+    async with connect() as agent:
+        await agent.correct()
+        job_id = (await agent.call("finetune", action="start", confirm=True, force=True))["job_id"]
+        machine.finish(job_id)
+    async with connect() as another:
+        [version] = (await another.call("adapters", action="list"))["versions"]
+
+    assert (version["version"], version["job_id"], version["aliases"]) == (1, job_id, ["candidate"])
 
 
 async def test_a_person_who_does_not_agree_lets_nothing_serve(connect, machine, person):

@@ -8,7 +8,7 @@ from ml_worker.nli import NliModel
 from ml_worker.training import artifacts, lora
 from ml_worker.training.nli_lora import Interrupted, Watchers, epoch_order, learning_rate_factor, warmup_steps
 from ml_worker.training.training_data import prepare_data, texts
-from schema.jobs import NLI_LORA_RECIPES, NliLoraRecipe
+from schema.jobs import NLI_LORA_RECIPES, NliLoraRecipe, Sample
 from schema.wire import Pair
 
 
@@ -223,12 +223,35 @@ def test_the_seeds_recipe_trains_three_epochs_and_keeps_each(make_training, make
     }
 
 
-def test_balanced_sampling_draws_every_label_equally_often():
-    labels = ["supports"] * 80 + ["refutes"] * 10 + ["neutral"] * 10
-    drawn = [labels[i] for i in epoch_order(labels, "class_balanced", seed=1, epoch=0)]
+def lopsided(labels=("supports",), domains=(None,)):
+    """A hundred samples: 80 of the first, ten of each other."""
+    places = [0] * 80 + [1] * 10 + [2] * 10
+    return [
+        Sample(
+            sample_id=f"s{i}",
+            premise="p",
+            hypothesis="h",
+            label=labels[place % len(labels)],
+            source="correction",
+            domain=domains[place % len(domains)],
+        )
+        for i, place in enumerate(places)
+    ]
 
-    assert sorted(drawn.count(label) for label in set(labels)) == [33, 33, 34]
-    assert sorted(epoch_order(labels, "natural", seed=1, epoch=0)) == list(range(100))
+
+def test_balanced_sampling_draws_every_label_equally_often():
+    samples = lopsided(labels=("supports", "refutes", "neutral"))
+    drawn = [samples[i].label for i in epoch_order(samples, "class_balanced", seed=1, epoch=0)]
+
+    assert sorted(drawn.count(label) for label in set(drawn)) == [33, 33, 34]
+    assert sorted(epoch_order(samples, "natural", seed=1, epoch=0)) == list(range(100))
+
+
+def test_balanced_sampling_draws_every_domain_equally_often():
+    samples = lopsided(domains=("a.example", "b.example", None))
+    drawn = [samples[i].domain for i in epoch_order(samples, "domain_balanced", seed=1, epoch=0)]
+
+    assert sorted(drawn.count(domain) for domain in set(drawn)) == [33, 33, 34]
 
 
 def test_half_the_strength_is_half_the_low_rank_change(make_training, recipe):
@@ -263,6 +286,21 @@ def test_held_out_texts_are_never_rehearsed(make_samples, recipe):
     assert not held & {premise for premise, _ in data.rehearsal}
     assert data.rehearsal_unreviewed == 15
     assert data.check_unreviewed == 5
+
+
+def test_what_was_rehearsed_is_never_compared(make_samples, recipe):
+    """Many reviews of few claims: pairs built from the claims alone could stand on both sides."""
+    rehearsing = recipe.model_copy(update={"rehearsal_weight": 1.0, "rehearsal_batch": 4, "rehearsal_pairs": 1000})
+    claims = ("a wolf, a cow, and a dog are here.", "the bridge, so they say, is open.")
+    samples = [
+        sample.model_copy(update={"hypothesis": claims[number % 2]})
+        for number, sample in enumerate(make_samples(120, unreviewed=20))
+    ]
+
+    data = prepare_data(samples, rehearsing, seed=1)
+
+    assert len(data.check) == len(set(data.check)) > 100
+    assert not set(data.check) & set(data.rehearsal)
 
 
 def test_samples_that_cannot_be_divided_are_refused(make_samples, recipe):

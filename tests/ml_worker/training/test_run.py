@@ -238,10 +238,11 @@ def test_a_gpu_without_room_is_refused_with_the_reason(make_job):
     problem = folder.read_status().problem
     assert problem.code == "insufficient_gpu_memory"
     assert "3.9 GB" in problem.message
+    assert "LYRA_TRAINING_DEVICE=cpu" in problem.message
 
 
-def test_the_cpu_may_take_over_from_a_gpu_without_room_and_warns(make_job):
-    folder = make_job(limits=Limits(allow_cpu=True))
+def test_where_the_person_says_so_the_cpu_trains_beside_a_gpu_without_room_and_warns(make_job):
+    folder = make_job(limits=Limits(device="cpu"))
     train(folder, gpu_free_bytes=lambda: 3_900_000_000)
 
     status = folder.read_status()
