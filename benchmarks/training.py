@@ -13,6 +13,7 @@ On a busy machine believe the ratios, not the seconds: each is the median over p
 """
 
 import argparse
+import hashlib
 import json
 import random
 import statistics
@@ -29,14 +30,15 @@ from rich.console import Console
 from rich.table import Table
 from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from ml_worker.adapters import MANIFEST, Adapter, AdapterManifest, load_adapter
+from ml_worker.adapters import Adapter, load_adapter
 from ml_worker.base_models import BaseModel, load_base, quiet_libraries
+from ml_worker.job_folders import JobFolder
 from ml_worker.nli import NliModel
-from ml_worker.training import lora
+from ml_worker.training import artifacts, lora
 from ml_worker.training.nli_lora import NliLoraTraining, Watchers, epoch_order
 from ml_worker.training.splits import Split
 from ml_worker.training.training_data import TrainingData
-from schema.jobs import NLI_LORA_RECIPES, Limits, Sample
+from schema.jobs import NLI_LORA_RECIPES, Limits, NliLoraRecipe, NliLoraRequest, Sample
 from schema.vocabulary import LABELS
 from schema.wire import Pair
 
@@ -115,24 +117,26 @@ class TakeTurns(TrainerCallback):  # type: ignore[misc]  # the library is read w
         self.turns.step_done(THEIRS)
 
 
-def our_training(samples: Sequence[Sample], turns: Turns, base: BaseModel, root: Path) -> NliLoraTraining:
+def our_training(
+    samples: Sequence[Sample], recipe: NliLoraRecipe, base: BaseModel, root: Path, watchers: Watchers
+) -> NliLoraTraining:
     # Early stopping needs something to watch; it does so before the first and after the last step.
-    parts = Split(train=tuple(samples), validation=tuple(samples[: RECIPE.batch]), holdout=())
+    parts = Split(train=tuple(samples), validation=tuple(samples[: recipe.batch]), holdout=())
     return NliLoraTraining(
         base,
         TrainingData(parts=parts, rehearsal=[], rehearsal_unreviewed=0, check=[], check_unreviewed=0),
-        RECIPE,
+        recipe,
         seed=SEED,
         limits=Limits(checkpoint_s=1e9),
         checkpoints_root=root,
         device=torch.device("cpu"),
-        watchers=Watchers(on_step=lambda _training: turns.step_done(OURS)),
+        watchers=watchers,
     )
 
 
 def plain_trainer(samples: Sequence[Sample], turns: Turns, ours: NliLoraTraining, base: BaseModel, root: Path) -> Any:
     """The same adapter on the same batches; everything not named here is the library's default."""
-    order = epoch_order([str(sample.label) for sample in samples], RECIPE.sampling, seed=SEED, epoch=0)
+    order = epoch_order(samples, RECIPE.sampling, seed=SEED, epoch=0)
     chosen = [samples[i] for i in order]
     encoded = NliModel(base, torch.device("cpu")).encode(as_pairs(chosen))
     rows = [
@@ -171,7 +175,8 @@ def plain_trainer(samples: Sequence[Sample], turns: Turns, ours: NliLoraTraining
 def measure_training(name: str, steps: int) -> dict[str, Any]:
     samples, turns = made_up_samples((WARM_UP + steps) * RECIPE.batch), Turns()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as second:
-        ours = our_training(samples, turns, load_base(name), Path(folder) / "ours")
+        taking_turns = Watchers(on_step=lambda _training: turns.step_done(OURS))
+        ours = our_training(samples, RECIPE, load_base(name), Path(folder) / "ours", taking_turns)
         theirs = plain_trainer(samples, turns, ours, load_base(name), Path(folder))
         ran = second.submit(run_after_the_first, ours, turns)
         turns.hand_over(THEIRS)
@@ -206,19 +211,24 @@ def run_after_the_first(training: NliLoraTraining, turns: Turns) -> None:
 
 
 def write_random_adapter(name: str, root: Path) -> str:
-    """An adapter on every linear layer, far enough from zero that each of them is replaced."""
-    base = load_base(name)
-    torch.manual_seed(SEED)
-    model = lora.attach(base.model, SERVED_RECIPE)
-    for parameter_name, parameter in lora.trainable(model).items():
+    """An adapter on every linear layer, far enough from zero that each of them is replaced; where it is in `root`."""
+    base, samples, folder = load_base(name), made_up_samples(SERVED_RECIPE.batch), JobFolder(root / "random")
+    folder.path.mkdir()
+    training = our_training(samples, SERVED_RECIPE, base, folder.checkpoints, Watchers())
+    for parameter_name, parameter in training.trained.items():
         if ".lora_B." in parameter_name:
             torch.nn.init.normal_(parameter, std=0.01)
-    folder = root / "random"
-    folder.mkdir()
-    lora.write_adapter(model, folder, base_model=name)
-    manifest = AdapterManifest(base_fingerprint=base.fingerprint)
-    (folder / MANIFEST).write_text(manifest.model_dump_json(), encoding="utf-8")
-    return folder.name
+    request = NliLoraRequest(
+        job_id=folder.path.name,
+        base_model=name,
+        fingerprint=base.fingerprint,
+        recipe_name="default",
+        recipe=SERVED_RECIPE,
+        seed=SEED,
+        samples_sha256=hashlib.sha256("".join(map(Sample.model_dump_json, samples)).encode()).hexdigest(),
+    )
+    artifacts.publish_adapter(folder, request, training, temperature=base.temperature)
+    return str(folder.adapter.relative_to(root))
 
 
 def as_pairs(samples: Sequence[Sample]) -> list[Pair]:

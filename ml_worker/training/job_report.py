@@ -200,7 +200,6 @@ def summarise(request: JobRequest, samples: Sequence[Sample], data: TrainingData
 
 def describe(training: NliLoraTraining) -> Training:
     at, model = training.position, training.model
-    trainable = sum(parameter.numel() for parameter in training.trained.values())
     assert at.stopped_by is not None, "a report is of a finished training"
     return Training(
         steps=at.step,
@@ -210,8 +209,8 @@ def describe(training: NliLoraTraining) -> Training:
         warmup_steps=training.warmup,
         learning_rate_max=at.learning_rate_max,
         target_modules=lora.target_names(model),
-        trainable_parameters=trainable,
-        trainable_share=trainable / sum(parameter.numel() for parameter in model.parameters()),
+        trainable_parameters=lora.trainable_parameters(model),
+        trainable_share=lora.trainable_share(model),
         lora_parameters=lora.lora_parameters(model),
         duration_s=at.elapsed_s,
         samples_per_s=at.step * training.batch / at.elapsed_s,

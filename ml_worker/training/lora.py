@@ -1,4 +1,4 @@
-"""LoRA on any encoder: find where it belongs, attach it, and write it in a form that is the same byte for byte."""
+"""LoRA on any encoder: find where it belongs, attach it, count it, and give it the same bytes every time."""
 
 import json
 import re
@@ -15,7 +15,6 @@ from torch import nn
 from ml_worker import fingerprints
 from ml_worker.job_folders import JobRefused
 from schema.jobs import NliLoraRecipe
-from schema.sealing import WEIGHTS
 
 #: What the families call their query and value projections.
 QUERY_VALUE_NAMES = (
@@ -76,6 +75,16 @@ def target_names(model: PeftModel) -> list[str]:
     return sorted(names)
 
 
+def trainable_parameters(model: nn.Module) -> int:
+    """How many numbers learn: those of the low-rank matrices and of the head."""
+    return sum(parameter.numel() for parameter in trainable(model).values())
+
+
+def trainable_share(model: nn.Module) -> float:
+    """Of all the numbers in the model, those that learn included."""
+    return trainable_parameters(model) / sum(parameter.numel() for parameter in model.parameters())
+
+
 def lora_parameters(model: nn.Module) -> int:
     return sum(p.numel() for name, p in trainable(model).items() if ".lora_" in name)
 
@@ -109,13 +118,8 @@ def weights(model: PeftModel) -> bytes:
     return bytes(save(tensors, metadata={"format": "pt"}))
 
 
-def write_adapter(model: PeftModel, folder: Path, *, base_model: str) -> None:
-    """Write `adapter_model.safetensors` and `adapter_config.json`."""
-    (folder / WEIGHTS).write_bytes(weights(model))
-    write_config(model, folder, base_model=base_model)
-
-
 def write_config(model: PeftModel, folder: Path, *, base_model: str) -> None:
+    """Write `adapter_config.json`."""
     config = model.peft_config["default"].to_dict()
     config |= {"base_model_name_or_path": base_model, "inference_mode": True}
     text = json.dumps({key: _plain(value) for key, value in config.items()}, indent=1, sort_keys=True)

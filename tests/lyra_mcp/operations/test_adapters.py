@@ -1,6 +1,7 @@
 """Which version serves: activated by a person, taken back in one call, never half loaded, never lost."""
 
 import pytest
+from sqlcipher3 import dbapi2 as sqlite
 
 from lyra_mcp.domain.versions import AliasEvent
 from lyra_mcp.errors import Conflict, NotFound, StorageFailed, WorkerGone
@@ -48,6 +49,30 @@ async def test_the_registry_only_grows(lyra, train, activate, statement, said):
     await activate(1)
     with pytest.raises(Exception, match=said):
         await lyra.sql(statement)
+
+
+async def test_the_database_refuses_a_second_champion(lyra, train, activate):
+    for _ in range(2):
+        await train()
+    await activate(1)
+    with pytest.raises(sqlite.IntegrityError, match=r"UNIQUE constraint failed: aliases\.kind, aliases\.alias"):
+        await lyra.sql("INSERT INTO aliases (kind, alias, version) VALUES ('nli_lora', 'champion', 2)")
+
+    assert await lyra.sql("SELECT version FROM aliases WHERE alias = 'champion'") == [{"version": 1}]
+
+
+async def test_the_database_refuses_a_version_number_twice(lyra, train):
+    for _ in range(2):
+        await train()
+    columns = await lyra.sql("SELECT name FROM pragma_table_info('model_versions') WHERE name <> 'seq'")
+    names = [column["name"] for column in columns]
+    changed = {"job_id": "'another'", "adapter_path": "'another'", "version": "1"}
+    values = ", ".join(changed.get(name, name) for name in names)
+
+    with pytest.raises(sqlite.IntegrityError, match=r"model_versions\.kind, model_versions\.version"):
+        await lyra.sql(
+            f"INSERT INTO model_versions ({', '.join(names)}) SELECT {values} FROM model_versions WHERE version = 2"
+        )
 
 
 async def test_a_version_that_was_loaded_by_hand_is_no_champion_to_be_compared_with(

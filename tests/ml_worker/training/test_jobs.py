@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import statistics
+import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -188,6 +190,44 @@ async def test_a_child_that_outlives_its_worker_is_found_again(jobs_root, socket
             await second.act("one", "cancel")
             assert (await second.events("one"))[-1].state == "cancelled"
             assert (await second.events("two"))[-1].state == "evaluated"
+
+
+def test_judging_goes_on_while_a_child_trains(
+    start_worker, base_folder, jobs_root, make_job, make_samples, long, wait_until
+):
+    """Beside a training that goes on from step to step every answer is the same as before, and soon there."""
+    folder = make_job("one", recipe=long)
+    pairs = [{"premise": sample.premise, "hypothesis": sample.hypothesis} for sample in make_samples(8, seed=99)]
+    roots = ("--jobs-root", str(jobs_root), "--adapters-root", str(jobs_root / "no-adapters"))
+    worker = start_worker("--nli-model", str(base_folder), *roots)
+    worker.wait_for_state("ready")
+    client = worker.client()
+
+    def judge():
+        since = time.monotonic()
+        reply = client.post("/nli", json={"pairs": pairs})
+        assert reply.status_code == 200, reply.text
+        return reply.json(), time.monotonic() - since
+
+    expected, _ = judge()
+    client.post("/jobs", json={"job_id": "one"}).raise_for_status()
+    steps, waits_s, deadline = set(), [], time.monotonic() + WAIT_S
+    try:
+        while len(steps) < 4 or len(waits_s) < 20:
+            assert time.monotonic() < deadline, "the training does not go on"
+            before = folder.read_status()
+            answer, wait_s = judge()
+            assert answer == expected
+            after = folder.read_status()
+            if before.state == after.state == "training":
+                assert after.pid != worker.process.pid
+                steps.add(after.step)
+                waits_s.append(wait_s)
+    finally:  # a child outlives its worker
+        worker.client().post("/jobs/one/cancel").raise_for_status()
+        wait_until(worker.process, lambda: not folder.is_running())
+
+    assert statistics.quantiles(waits_s, n=20)[-1] < 5
 
 
 async def test_an_unknown_job_is_told_as_such(client, make_job):

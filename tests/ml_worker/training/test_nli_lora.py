@@ -5,7 +5,7 @@ import torch
 
 from ml_worker.job_folders import JobRefused
 from ml_worker.nli import NliModel
-from ml_worker.training import lora
+from ml_worker.training import artifacts, lora
 from ml_worker.training.nli_lora import Interrupted, Watchers, epoch_order, learning_rate_factor, warmup_steps
 from ml_worker.training.training_data import prepare_data, texts
 from schema.jobs import NLI_LORA_RECIPES, NliLoraRecipe, Sample
@@ -113,17 +113,18 @@ def test_the_weights_of_the_best_epoch_are_kept(make_training):
     assert losses.index(min(losses)) == training.position.best_epoch
 
 
-def test_the_same_seed_gives_the_same_bytes(make_training, tmp_path):
+def test_the_same_seed_gives_the_same_bytes(make_training, make_job):
     contents = []
-    for name in ("one", "two"):
-        training = make_training(root=f"{name}-checkpoints")
+    for name, seed in (("one", 7), ("two", 7), ("other", 8)):
+        training, folder = make_training(root=f"{name}-checkpoints", seed=seed), make_job(name)
         training.run()
-        (tmp_path / name).mkdir()
-        lora.write_adapter(training.model, tmp_path / name, base_model="tiny")
-        contents.append({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()})
+        request = folder.read_request().model_copy(update={"job_id": "a"})
+        artifacts.publish_adapter(folder, request, training, temperature=1.0)
+        contents.append({file.name: file.read_bytes() for file in folder.adapter.iterdir()})
 
     assert contents[0] == contents[1]
-    assert set(contents[0]) == {"adapter_model.safetensors", "adapter_config.json"}
+    assert set(contents[0]) == {"adapter_model.safetensors", "adapter_config.json", "lyra_adapter.json"}
+    assert contents[0]["adapter_model.safetensors"] != contents[2]["adapter_model.safetensors"]
 
 
 def test_the_estimate_leaves_no_trace(make_training):
@@ -206,6 +207,20 @@ def test_the_seeds_recipe_is_the_seeds():
 
     assert (recipe.rank, recipe.alpha, recipe.dropout, recipe.targets) == (8, 32, 0.1, "query_value")
     assert (recipe.learning_rate, recipe.epochs, recipe.batch) == (2e-4, 3, 8)
+
+
+def test_the_seeds_recipe_trains_three_epochs_and_keeps_each(make_training, make_samples, tmp_path):
+    recipe = NLI_LORA_RECIPES["seed"].model_copy(update={"patience": 3})
+    training = make_training(samples=make_samples(100), recipe=recipe)
+    training.run()
+    epochs = [line["epoch"] for line in training.position.curve if "validation_loss" in line]
+
+    assert epochs == [0, 1, 2, 3]
+    assert training.position.learning_rate_max >= 0.95 * 2e-4
+    assert training.warmup <= 0.1 * training.steps
+    assert {int(path.name[5:]) for path in (tmp_path / "checkpoints").iterdir()} == {
+        epoch * training.epoch_steps for epoch in (1, 2, 3)
+    }
 
 
 def lopsided(labels=("supports",), domains=(None,)):

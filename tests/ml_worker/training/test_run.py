@@ -1,5 +1,6 @@
 """The real training child: from a prepared folder to its end, also when it is killed on the way."""
 
+import hashlib
 import json
 import os
 import random
@@ -10,11 +11,14 @@ from datetime import UTC, datetime
 
 import pytest
 
+from lyra_mcp.domain.versions import Job
+from lyra_mcp.operations.gating import judge_report
+from lyra_mcp.settings import Settings
 from ml_worker.job_folders import JobRefused, reconciled
 from ml_worker.training import checkpoints, run
 from ml_worker.training.preconditions import Probes
 from ml_worker.training.progress import Progress, StopFlag
-from schema.jobs import JobStatus, Limits
+from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits
 from schema.reports import NliReport
 
 WAIT_S = 120.0
@@ -67,7 +71,36 @@ def report(folder):
     return NliReport.model_validate_json(folder.report.read_bytes())
 
 
-def test_a_job_ends_with_an_adapter_and_a_report_that_says_everything(make_job, make_samples):
+def judge(folder):
+    """What the gate says, with the thresholds that hold where nobody sets others."""
+    found = report(folder)
+    job = Job(
+        job_id=found.job_id,
+        kind=found.kind,
+        state="gated",
+        base_model=found.base_model,
+        fingerprint=found.fingerprint,
+        recipe_name=found.recipe_name,
+        samples_sha256=found.data.samples_sha256,
+        samples=len(found.assigned),
+        champion_version=None,
+        problem=None,
+        created_at=str(found.created_at),
+        updated_at=str(found.created_at),
+    )
+    version = judge_report(
+        found,
+        job=job,
+        number=1,
+        adapter_path=found.job_id,
+        accuracy_min=Settings.model_fields["gate_accuracy_min"].default,
+        agreement_min=Settings.model_fields["gate_agreement_min"].default,
+        created_at=job.created_at,
+    )
+    return version.gate
+
+
+def test_a_job_ends_with_an_adapter_and_a_report_that_says_everything(make_job, make_samples, base):
     folder = make_job(samples=make_samples(120, unreviewed=20))
     assert train(folder) == 0
 
@@ -79,11 +112,45 @@ def test_a_job_ends_with_an_adapter_and_a_report_that_says_everything(make_job, 
     assert found.champion is None
     assert found.agreement.unreviewed <= found.agreement.n
     assert found.training.peak_memory_bytes > 10_000_000
-    assert 0 < found.training.trainable_share < 1
-    assert found.adapter_bytes < 5_000_000
+    low_rank = 2 * 4 * (4 * (32 + 32) + 2 * (32 + 64))  # layers * r * (attention + feed-forward), each d + k
+    learned = low_rank + 32 * 3 + 3  # and the head
+    everything = sum(parameter.numel() for parameter in base.model.parameters()) + learned
+    assert (found.training.lora_parameters, found.training.trainable_parameters) == (low_rank, learned)
+    assert found.training.trainable_share == learned / everything
+    assert found.adapter_bytes == sum(map(len, outcome(folder).values())) < 5_000_000
     assert "example.org" in status.warnings[0]
     lines = [json.loads(line) for line in folder.loss.read_text().splitlines()]
     assert lines == [line.model_dump() for line in found.training.curve]
+
+
+def test_the_seeds_recipe_leaves_its_manifest_and_a_record_of_three_epochs(make_job, make_samples, base):
+    recipe = NLI_LORA_RECIPES["seed"].model_copy(update={"patience": 3})
+    folder = make_job(samples=make_samples(100), recipe=recipe, seed=5)
+    assert train(folder) == 0
+
+    found, request = report(folder), folder.read_request()
+    files = outcome(folder)
+    manifest = json.loads(files["lyra_adapter.json"])
+    assert manifest == {
+        "base_fingerprint": base.fingerprint,
+        "base_model": request.base_model,
+        "environment": found.environment,
+        "job_id": "job-1",
+        "kind": "nli_lora",
+        "recipe": recipe.model_dump(),
+        "recipe_name": "test",
+        "samples_sha256": hashlib.sha256(folder.samples.read_bytes()).hexdigest(),
+        "seed": 5,
+        "temperature": found.candidate.temperature,
+        "trained_on": sum(sample.part == "train" for sample in found.assigned),
+        "weights_sha256": hashlib.sha256(files["adapter_model.safetensors"]).hexdigest(),
+    }
+    config = json.loads(files["adapter_config.json"])
+    assert (config["r"], config["lora_alpha"], config["lora_dropout"]) == (8, 32, 0.1)
+    assert (config["task_type"], config["target_modules"]) == ("SEQ_CLS", ["query", "value"])
+    lines = [json.loads(line) for line in folder.loss.read_text().splitlines()]
+    assert [line["epoch"] for line in lines if "validation_loss" in line] == [0, 1, 2, 3]
+    assert found.training.learning_rate_max >= 0.95 * 2e-4
 
 
 def test_the_champion_answers_the_same_samples(make_job, make_samples):
@@ -110,11 +177,19 @@ def test_the_page_opens_offline_and_escapes_what_people_wrote(make_job, make_sam
     assert "prefers-color-scheme: dark" in page
 
 
-def test_labels_without_a_rule_do_not_beat_the_gate(make_job, make_samples):
-    folder = make_job(samples=make_samples(120, shuffled=True))
-    train(folder)
+def test_labels_without_a_rule_do_not_beat_the_gate(make_job, make_samples, recipe):
+    """Where the same recipe, with labels of a rule, meets every condition that can be measured."""
+    recipe, gates = recipe.model_copy(update={"epochs": 8, "alpha": 8}), {}
+    for name, is_shuffled in (("ruled", False), ("shuffled", True)):
+        folder = make_job(name, samples=make_samples(300, shuffled=is_shuffled), recipe=recipe)
+        train(folder)
+        gates[name] = judge(folder)
+    failed = {name: {c.name for c in gate.conditions if not c.met} for name, gate in gates.items()}
 
-    assert report(folder).candidate.accuracy < 0.85
+    # A random base is sure of nothing, so there is nothing to agree with.
+    assert failed["ruled"] == {"agreement_with_base"}
+    assert "holdout_accuracy" in failed["shuffled"]
+    assert not gates["shuffled"].passed
 
 
 @pytest.mark.parametrize(
