@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -20,7 +21,8 @@ CHARS_PER_TOKEN, PADDING_FACTOR = 4.0, 1.4
 OPERATIONS = 4.0
 #: What is not a matrix product: attention, norms, the adapter, the optimizer, validation, evaluation.
 OVERHEAD_FACTOR = 2.0
-PROBE_S = 0.05
+#: Short enough that most of them run undisturbed on a busy machine; the fastest counts.
+PROBES, PROBE_ROUNDS = 20, 4
 REPORT = "report.json"
 
 
@@ -57,18 +59,32 @@ def measured_s_per_char(jobs_root: Path, device: str, threads: int, *, key: byte
     return None
 
 
-def calculated_s_per_char(parameters: int, threads: int) -> float:
-    """From the parameters of the encoder and how fast this machine multiplies matrices just now."""
+@cache
+def operations_per_s() -> float:
+    """How fast this machine multiplies matrices with all of the worker's threads.
+
+    Measured once: a question to a person that holds an estimate must read the same until they have answered it.
+    """
     import torch  # noqa: PLC0415  # takes seconds, and the worker's socket must answer before
 
     left, right = torch.rand(512, 384), torch.rand(384, 1536)
-    rounds, since = 0, time.perf_counter()
-    while time.perf_counter() - since < PROBE_S:
-        left @ right
-        rounds += 1
-    operations_per_s = rounds * 2 * 512 * 384 * 1536 / (time.perf_counter() - since)
+
+    def probe_s() -> float:
+        since = time.perf_counter()
+        for _ in range(PROBE_ROUNDS):
+            left @ right
+        return time.perf_counter() - since
+
+    probe_s()  # the first round allocates
+    return PROBE_ROUNDS * 2 * 512 * 384 * 1536 / min(probe_s() for _ in range(PROBES))
+
+
+def calculated_s_per_char(parameters: int, threads: int) -> float:
+    """From the parameters of the encoder and the speed of this machine."""
+    import torch  # noqa: PLC0415  # as above
+
     share = min(1.0, threads / torch.get_num_threads())
-    per_token = OPERATIONS * parameters * OVERHEAD_FACTOR / (operations_per_s * share)
+    per_token = OPERATIONS * parameters * OVERHEAD_FACTOR / (operations_per_s() * share)
     return per_token * PADDING_FACTOR / CHARS_PER_TOKEN
 
 

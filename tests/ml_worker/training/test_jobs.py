@@ -280,3 +280,10 @@ async def test_without_an_earlier_job_the_estimate_is_calculated(jobs_root, reci
     reply = machine.preflight(Preflight(recipe=recipe, samples=400, chars_mean=300))
     assert 1 < reply.estimate_s < 100_000
     assert "trains on the CPU" in reply.warnings[0]
+
+
+async def test_a_person_is_asked_with_the_same_estimate_until_they_answer(jobs_root, recipe):
+    machine = JobMachine(JobOptions(jobs_root, jobs_root, encoder_parameters=lambda: 10_000_000))
+    order = Preflight(recipe=recipe, samples=400, chars_mean=300)
+
+    assert len({machine.preflight(order).estimate_s for _ in range(5)}) == 1
