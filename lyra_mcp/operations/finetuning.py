@@ -154,7 +154,7 @@ async def cancel(services: Services, job_id: str) -> WatchedJob:
     watched = await watch(services, job_id)
     if watched.job.state not in WATCHED:
         raise Conflict(
-            f"job {job_id!r} is {watched.job.state}; nothing is left to cancel; finetune_status() lists jobs"
+            f"job {job_id!r} is {watched.job.state}; there is nothing to cancel; finetune_status() lists jobs"
         )
     if watched.run is None and watched.job.state == "interrupted":
         await move(services, watched.job, "cancelled")  # no worker ever heard of it
