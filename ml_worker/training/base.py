@@ -2,8 +2,8 @@
 
 The word and position embeddings stay as published, so what we ship is the difference of the six
 transformer layers and the head (see `ml_worker/training/pack_base.py`). Run again after a crash or
-a `kill -9`: it continues from the newest checkpoint with the same random states. The five commands
-of the shipped base stand in its `MODEL_CARD.md`; the first and simplest of them is
+a `kill -9`: it continues from the newest checkpoint with the same random states. The commands of
+the shipped base stand in its `MODEL_CARD.md`; the first and simplest of them is
 
     OMP_WAIT_POLICY=PASSIVE python -m ml_worker.training.base --data DATA/nli/train.jsonl.gz \
         --dev DATA/nli/dev.jsonl.gz --epochs 3 --out runs/one
