@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+# Beside each other, one thread each; four processes at most, which take a gigabyte each.
+PYTEST ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: setup demo test lint check serve clean
 
@@ -19,7 +21,7 @@ demo: setup
 	$(BIN)/lyra-mcp demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST)
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -3,11 +3,13 @@
     python -m benchmarks.adaptation --data DATA --recipe default seed --corrections 100 400 --seeds 1 2 3
 
 SciFact's training split plays the person; its dev split is the domain, SNLI and MNLI dev are
-elsewhere. Only reviewed pairs are given, so rehearsal has to build its pairs from their texts.
+elsewhere. Only reviewed pairs are given, so rehearsal has to build its pairs from their texts. *Agrees* is the gate's
+figure: the share of answers the base was sure of that the adapter repeats, on pairs built from held-out texts.
 """
 
 import argparse
 import gzip
+import itertools
 import json
 import random
 import tempfile
@@ -17,6 +19,7 @@ from pathlib import Path
 import torch
 
 from ml_worker.base_models import BaseModel, load_base
+from ml_worker.training.job_report import CONFIDENT_MIN
 from ml_worker.training.nli_lora import NliLoraTraining, Watchers
 from ml_worker.training.training_data import prepare_data
 from schema.jobs import NLI_LORA_RECIPES, Limits, NliLoraRecipe, Sample
@@ -37,6 +40,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--elsewhere", type=int, default=1000, help="pairs of SNLI and MNLI dev")
     parser.add_argument("--noise", type=float, default=0.0, help="share of corrections that get a wrong label, seeded")
+    parser.add_argument(
+        "--strengths", nargs="+", type=float, help="shares of one training to keep; default: the recipe's"
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 
@@ -65,7 +72,9 @@ def _another(label: str, chance: random.Random) -> Label:
     return chance.choice([other for other in LABELS if other != label])
 
 
-def train(base: BaseModel, samples: list[Sample], recipe: NliLoraRecipe, *, seed: int) -> NliLoraTraining:
+def train(
+    base: BaseModel, samples: list[Sample], recipe: NliLoraRecipe, *, seed: int, device: torch.device
+) -> NliLoraTraining:
     with tempfile.TemporaryDirectory() as root:
         training = NliLoraTraining(
             base,
@@ -74,7 +83,7 @@ def train(base: BaseModel, samples: list[Sample], recipe: NliLoraRecipe, *, seed
             seed=seed,
             limits=Limits(checkpoint_s=1e9),
             checkpoints_root=Path(root),
-            device=torch.device("cpu"),
+            device=device,
             watchers=Watchers(),
         )
         training.run()
@@ -88,6 +97,16 @@ def accuracy(training: NliLoraTraining, rows: list[dict[str, str]]) -> float:
     return 100 * sum(right) / len(right)
 
 
+def agreement(training: NliLoraTraining) -> float:
+    """In per cent, on the training's own check pairs; the base is sure from the gate's confidence on."""
+    pairs = training.data.check
+    with training.model.disable_adapter():
+        base = (training.logits(pairs) / training.base.temperature).softmax(-1)  # (N, 3)
+    sure = base.max(-1).values >= CONFIDENT_MIN  # (N,)
+    agrees = training.logits(pairs).argmax(-1) == base.argmax(-1)
+    return 100 * agrees[sure].double().mean().item()
+
+
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
@@ -96,27 +115,31 @@ def main() -> None:
     elsewhere = [row for row in read(options.data / "nli/dev.jsonl.gz") if row["source"] in ELSEWHERE]
     random.Random(6).shuffle(elsewhere)
     elsewhere = elsewhere[: options.elsewhere]
-    print(f"{'recipe':<10}{'corrections':>12}{'seed':>6}{'domain':>16}{'elsewhere':>16}{'epoch':>7}{'s':>7}")
+    print(
+        f"{'recipe':<10}{'corrections':>12}{'seed':>6}{'strength':>10}{'domain':>14}{'elsewhere':>14}{'agrees':>8}"
+        f"{'epoch':>7}{'s':>7}"
+    )
     before: tuple[float, float] | None = None
-    for name in options.recipe:
+    for name, count, seed in itertools.product(options.recipe, options.corrections, options.seeds):
         recipe = NliLoraRecipe(**(NLI_LORA_RECIPES[name].model_dump() | json.loads(options.change)))
-        for count in options.corrections:
-            for seed in options.seeds:
-                rows = list(pool)
-                random.Random(seed).shuffle(rows)
-                since = time.monotonic()
-                samples = as_samples(rows[:count], noise=options.noise, seed=seed)
-                training = train(load_base(options.base), samples, recipe, seed=seed)
-                seconds = time.monotonic() - since
-                if before is None:
-                    with training.model.disable_adapter():
-                        before = accuracy(training, dev), accuracy(training, elsewhere)
-                here, there = accuracy(training, dev), accuracy(training, elsewhere)
-                print(
-                    f"{name:<10}{count:>12}{seed:>6}{here:>9.1f} {here - before[0]:>+6.1f}"
-                    f"{there:>9.1f} {there - before[1]:>+6.1f}{training.position.best_epoch:>7}{seconds:>7.0f}",
-                    flush=True,
-                )
+        rows = list(pool)
+        random.Random(seed).shuffle(rows)
+        samples = as_samples(rows[:count], noise=options.noise, seed=seed)
+        since = time.monotonic()
+        training = train(load_base(options.base), samples, recipe, seed=seed, device=torch.device(options.device))
+        seconds = time.monotonic() - since
+        if before is None:
+            with training.model.disable_adapter():
+                before = accuracy(training, dev), accuracy(training, elsewhere)
+        for strength in options.strengths or [recipe.strength]:
+            training.keep(strength)
+            here, there = accuracy(training, dev), accuracy(training, elsewhere)
+            print(
+                f"{name:<10}{count:>12}{seed:>6}{strength:>10.2f}{here:>7.1f} {here - before[0]:>+6.1f}"
+                f"{there:>7.1f} {there - before[1]:>+6.1f}{agreement(training):>8.1f}"
+                f"{training.position.best_epoch:>7}{seconds:>7.0f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -84,6 +84,12 @@ def made_up_samples(count: int) -> list[Sample]:
 # Training
 
 
+def finish_what_is_queued() -> None:
+    """A GPU works on after the call that asked it; its time belongs to the step that asked."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 class Turns:
     """Two trainings go on step by step in turn; only one of them runs at any time, so the clocks are its own."""
 
@@ -96,6 +102,7 @@ class Turns:
     def begin(self, name: str) -> None:
         if not self._may_go[name].acquire(timeout=TURN_TIMEOUT_S):
             raise RuntimeError(f"{name} waited {TURN_TIMEOUT_S:g} s for its turn; the other training has failed")
+        finish_what_is_queued()
         self._since = time.perf_counter(), time.process_time()
 
     def hand_over(self, name: str) -> None:
@@ -103,6 +110,7 @@ class Turns:
         self._may_go[name].release()
 
     def step_done(self, name: str) -> None:
+        finish_what_is_queued()
         wall, processor = self._since
         self.steps[name].append((time.perf_counter() - wall, time.process_time() - processor))
         self.hand_over(THEIRS if name == OURS else OURS)
@@ -118,7 +126,12 @@ class TakeTurns(TrainerCallback):  # type: ignore[misc]  # the library is read w
 
 
 def our_training(
-    samples: Sequence[Sample], recipe: NliLoraRecipe, base: BaseModel, root: Path, watchers: Watchers
+    samples: Sequence[Sample],
+    recipe: NliLoraRecipe,
+    base: BaseModel,
+    root: Path,
+    watchers: Watchers,
+    device: torch.device,
 ) -> NliLoraTraining:
     # Early stopping needs something to watch; it does so before the first and after the last step.
     parts = Split(train=tuple(samples), validation=tuple(samples[: recipe.batch]), holdout=())
@@ -129,7 +142,7 @@ def our_training(
         seed=SEED,
         limits=Limits(checkpoint_s=1e9),
         checkpoints_root=root,
-        device=torch.device("cpu"),
+        device=device,
         watchers=watchers,
     )
 
@@ -138,7 +151,7 @@ def plain_trainer(samples: Sequence[Sample], turns: Turns, ours: NliLoraTraining
     """The same adapter on the same batches; everything not named here is the library's default."""
     order = epoch_order(samples, RECIPE.sampling, seed=SEED, epoch=0)
     chosen = [samples[i] for i in order]
-    encoded = NliModel(base, torch.device("cpu")).encode(as_pairs(chosen))
+    encoded = NliModel(base, ours.device).encode(as_pairs(chosen))
     rows = [
         {**pair.inputs, "attention_mask": [1] * pair.length, "labels": base.labels.index(sample.label)}
         for pair, sample in zip(encoded, chosen, strict=True)
@@ -152,7 +165,7 @@ def plain_trainer(samples: Sequence[Sample], turns: Turns, ours: NliLoraTraining
         learning_rate=RECIPE.learning_rate,
         weight_decay=RECIPE.weight_decay,
         train_sampling_strategy="sequential",
-        use_cpu=True,
+        use_cpu=ours.device.type == "cpu",
         dataloader_pin_memory=False,
         logging_strategy="no",
         save_strategy="no",
@@ -172,11 +185,11 @@ def plain_trainer(samples: Sequence[Sample], turns: Turns, ours: NliLoraTraining
     return trainer
 
 
-def measure_training(name: str, steps: int) -> dict[str, Any]:
+def measure_training(name: str, steps: int, device: torch.device) -> dict[str, Any]:
     samples, turns = made_up_samples((WARM_UP + steps) * RECIPE.batch), Turns()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(1) as second:
         taking_turns = Watchers(on_step=lambda _training: turns.step_done(OURS))
-        ours = our_training(samples, RECIPE, load_base(name), Path(folder) / "ours", taking_turns)
+        ours = our_training(samples, RECIPE, load_base(name), Path(folder) / "ours", taking_turns, device)
         theirs = plain_trainer(samples, turns, ours, load_base(name), Path(folder))
         ran = second.submit(run_after_the_first, ours, turns)
         turns.hand_over(THEIRS)
@@ -214,7 +227,7 @@ def write_random_adapter(name: str, root: Path) -> str:
     """An adapter on every linear layer, far enough from zero that each of them is replaced; where it is in `root`."""
     base, samples, folder = load_base(name), made_up_samples(SERVED_RECIPE.batch), JobFolder(root / "random")
     folder.path.mkdir()
-    training = our_training(samples, SERVED_RECIPE, base, folder.checkpoints, Watchers())
+    training = our_training(samples, SERVED_RECIPE, base, folder.checkpoints, Watchers(), torch.device("cpu"))
     for parameter_name, parameter in training.trained.items():
         if ".lora_B." in parameter_name:
             torch.nn.init.normal_(parameter, std=0.01)
@@ -235,9 +248,9 @@ def as_pairs(samples: Sequence[Sample]) -> list[Pair]:
     return [Pair(premise=sample.premise, hypothesis=sample.hypothesis) for sample in samples]
 
 
-def measure_judging(name: str, batches: Sequence[int], runs: int) -> list[dict[str, Any]]:
+def measure_judging(name: str, batches: Sequence[int], runs: int, device: torch.device) -> list[dict[str, Any]]:
     base = load_base(name)
-    nli = NliModel(base, torch.device("cpu"))
+    nli = NliModel(base, device)
     with tempfile.TemporaryDirectory() as folder:
         adapter = load_adapter(base, Path(folder), write_random_adapter(name, Path(folder)))
     return [measure_batch(nli, adapter, batch, runs) for batch in batches]
@@ -305,14 +318,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40, help="timed steps of each trainer")
     parser.add_argument("--runs", type=int, default=50, help="timed runs of each batch, with and without the adapter")
     parser.add_argument("--batches", nargs="+", type=int, default=[8, 64])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     quiet_libraries()
     torch.set_num_threads(options.threads)
+    device = torch.device(options.device)
     rows = [
-        measure_training(options.base, options.steps),
-        *measure_judging(options.base, options.batches, options.runs),
+        measure_training(options.base, options.steps, device),
+        *measure_judging(options.base, options.batches, options.runs, device),
     ]
     if options.json:
         print(json.dumps({"threads": options.threads, "recipe": RECIPE.model_dump(), "rows": rows}, indent=1))

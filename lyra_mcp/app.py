@@ -97,7 +97,7 @@ def build_server(settings: Settings, *, services: Callable[[Settings], Services]
         title="Lyra",
         version=VERSION,
         instructions=INSTRUCTIONS,
-        tools=find_tools(settings.tools),
+        tools=list(find_tools(settings.tools)),
         lifespan=lifespan,
         log_level="WARNING",
         cache_hints={"tools/list": CacheHint(ttl_ms=60_000, scope="public")},

@@ -9,7 +9,7 @@ import torch
 
 def choose_device() -> torch.device:
     """CUDA when present, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def use_threads(threads: int | None) -> None:

@@ -189,11 +189,15 @@ class NliLoraTraining:
         while self.position.stopped_by is None:
             self._epoch()
             self.position.elapsed_s, self.started_at = self.elapsed_s(), self.watchers.clock()
-        self._load_weights(self.best)
-        lora.interpolate(self.model, self.head, self.recipe.strength)
-        self.model.eval()
+        self.keep(self.recipe.strength)
         if lora.frozen_sha256(self.model) != self.frozen_sha256:
             raise RuntimeError("the training has changed the base's own weights; nothing of it can be used")
+
+    def keep(self, strength: float) -> None:
+        """Leave in the model this share, in (0, 1], of what the best epoch learned."""
+        self._load_weights(self.best)
+        lora.interpolate(self.model, self.head, strength)
+        self.model.eval()
 
     def _epoch(self) -> None:
         at, train = self.position, self.data.parts.train

@@ -30,19 +30,19 @@ def _data(tmp_path):
 
 
 def test_it_trains_on_the_domain_and_measures_both(data, tmp_path, monkeypatch, capsys):
-    model = write_tiny_model(tmp_path / "model")
+    model = write_tiny_model(tmp_path / "model", sureness=30)
     change = json.dumps({"epochs": 1, "rehearsal_batch": 2, "rehearsal_pairs": 10})
-    options = ["--corrections", "40", "--seeds", "1", "--noise", "0.1", "--change", change]
+    options = ["--corrections", "40", "--seeds", "1", "--noise", "0.1", "--change", change, "--strengths", "0.5", "1"]
     monkeypatch.setattr(sys, "argv", ["adaptation", "--data", str(data), "--base", str(model), *options])
 
     adaptation.main()
 
-    [_, line] = capsys.readouterr().out.splitlines()
-    name, count, seed, here, gained, there, lost, *_ = line.split()
-    assert (name, count, seed) == ("default", "40", "1")
-    assert 0 <= float(here) <= 100
-    assert 0 <= float(there) <= 100
-    assert abs(float(gained)) <= 100 >= abs(float(lost))
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in lines] == [["default", "40", "1", "0.50"], ["default", "40", "1", "1.00"]]
+    for line in lines:
+        here, gained, there, lost, agrees, *_ = map(float, line.split()[4:])
+        assert all(0 <= share <= 100 for share in (here, there, agrees))
+        assert abs(gained) <= 100 >= abs(lost)
 
 
 def test_the_noise_is_seeded_and_changes_that_share_of_the_labels():

@@ -1,10 +1,13 @@
 """A tiny NLI model built on the spot, and jobs for it."""
 
 import hashlib
+import os
 import random
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from ml_worker.base_models import BaseModel, load_base
 from ml_worker.job_folders import JobFolder
 from ml_worker.training.nli_lora import NliLoraTraining, Watchers
 from ml_worker.training.training_data import prepare_data
-from schema.jobs import Limits, NliLoraRecipe, NliLoraRequest, Sample
+from schema.jobs import JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Sample
 
 THINGS = ["lamp", "river", "stone", "engine", "garden", "letter", "bridge", "window", "market", "forest"]
 SIGNS = {"supports": "indeed", "refutes": "never", "neutral": "perhaps"}
@@ -161,3 +164,26 @@ def make_job(base_folder, base, tmp_path, make_samples, recipe) -> Callable[...,
         return folder
 
     return make
+
+
+@pytest.fixture
+def child() -> Iterator[Callable[[JobFolder], subprocess.Popen]]:
+    """Start the training process as the worker does; none survives the test."""
+    started = []
+
+    def start(folder):
+        if folder.read_status() is None:
+            status = JobStatus(job_id=folder.path.name, kind="nli_lora", state="waiting", created_at=datetime.now(UTC))
+            folder.write_status(status)
+        arguments = ["-P", "-m", "ml_worker.training.run", folder.path, "--adapters-root", folder.path.parent]
+        with folder.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments], stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(120)

@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -36,28 +33,6 @@ def train(folder, **probes):
         begin(folder)
     progress = Progress(folder, folder.read_status())
     return run.run_to_an_end(run.Run(folder, folder.path.parent, progress, StopFlag(), Probes(**probes)), progress)
-
-
-@pytest.fixture
-def child():
-    """Start the child as the worker does; none survives the test."""
-    started = []
-
-    def start(folder):
-        if folder.read_status() is None:
-            begin(folder)
-        arguments = ["-P", "-m", "ml_worker.training.run", folder.path, "--adapters-root", folder.path.parent]
-        with folder.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, *arguments], stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
-            )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait(WAIT_S)
 
 
 def outcome(folder):
