@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-# Beside each other, one thread each; four processes at most, which take a gigabyte each.
+# Beside each other; four processes at most, which take a gigabyte each.
 PYTEST ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 
 .PHONY: setup demo test lint check serve clean
@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/lyra-mcp demo
 
 test: setup
-	$(BIN)/python -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST)  # threads that wait for each other would take every core
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -167,20 +167,24 @@ def make_job(base_folder, base, tmp_path, make_samples, recipe) -> Callable[...,
 
 
 @pytest.fixture
-def child() -> Iterator[Callable[[JobFolder], subprocess.Popen]]:
-    """Start the training process as the worker does; none survives the test."""
+def child() -> Iterator[Callable[..., subprocess.Popen]]:
+    """Start the training process as the worker does, with the key of a sealed job; none survives the test."""
     started = []
 
-    def start(folder):
+    def start(folder: JobFolder, key: bytes | None = None) -> subprocess.Popen:
         if folder.read_status() is None:
             status = JobStatus(job_id=folder.path.name, kind="nli_lora", state="waiting", created_at=datetime.now(UTC))
             folder.write_status(status)
-        arguments = ["-P", "-m", "ml_worker.training.run", folder.path, "--adapters-root", folder.path.parent]
-        with folder.log.open("ab") as log:
+        command = [sys.executable, "-P", "-m", "ml_worker.training.run", folder.path]
+        command += ["--adapters-root", folder.path.parent, *(() if key is None else ("--key-on-stdin",))]
+        # A sealed job's output is no file of its folder: the child writes its log itself, sealed.
+        with (folder.log if key is None else Path(os.devnull)).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, *arguments], stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"}
             )
         started.append(process)
+        process.stdin.write(key or b"")
+        process.stdin.close()
         return process
 
     yield start

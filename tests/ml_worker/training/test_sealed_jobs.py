@@ -3,8 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -53,32 +51,6 @@ def train(folder):
     return run.run_to_an_end(run.Run(folder, folder.path.parent, progress, StopFlag()), progress)
 
 
-@pytest.fixture
-def child():
-    """Start the child as the worker does; none survives the test."""
-    started = []
-
-    def start(folder, key=KEY):
-        begin(folder)
-        arguments = ["-P", "-m", "ml_worker.training.run", folder.path, "--adapters-root", folder.path.parent]
-        process = subprocess.Popen(
-            [sys.executable, *arguments, "--key-on-stdin"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        started.append(process)
-        process.stdin.write(key)
-        process.stdin.close()
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait(WAIT_S)
-
-
 def readable(folder):
     """Files that show a text, a tensor's name or the key."""
     shown = (TEXT, SOURCE, b".lora_A.", KEY, KEY.hex().encode())
@@ -97,7 +69,7 @@ def test_killed_and_resumed_it_ends_like_an_undisturbed_plain_job_and_leaves_not
     changes = {"recipe": recipe.model_copy(update={"epochs": 6, "patience": 6}), "limits": Limits(checkpoint_s=0.2)}
     plain, folder = make_job("plain", **changes), make_sealed("sealed", **changes)
     train(plain)
-    process = child(folder)
+    process = child(folder, KEY)
     wait_until(process, lambda: any(folder.checkpoints.glob("step-*")))
     words = [Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
     process.send_signal(signal.SIGKILL)
@@ -106,7 +78,7 @@ def test_killed_and_resumed_it_ends_like_an_undisturbed_plain_job_and_leaves_not
     while_it_ran = readable(folder)
     torn.write_bytes(torn.read_bytes()[:-1])
 
-    assert child(folder).wait(WAIT_S) == 0
+    assert child(folder, KEY).wait(WAIT_S) == 0
 
     found = NliReport.model_validate_json(folder.read(folder.report))
     expected = NliReport.model_validate_json(plain.report.read_bytes())
