@@ -80,6 +80,24 @@ class AliasEvent:
     created_at: str
 
 
+def objection(version: ModelVersion, champion: ModelVersion | None) -> str:
+    """What speaks against letting a version serve in the champion's place; empty where nothing does.
+
+    The gate compared it with what served when its training began, which may be another by now. `champion`: what serves
+    today on the version's base; None: the base alone, with which every version was compared as well.
+    """
+    if not version.gate.passed:
+        failed = ", ".join(condition.name for condition in version.gate.conditions if not condition.met)
+        return f"did not pass the gate ({failed})"
+    if champion is None:
+        is_worse = version.candidate.accuracy < version.base.accuracy or version.candidate.brier > version.base.brier
+        return "is worse than the base alone on its hold-out" if is_worse else ""
+    if champion.version in (version.version, version.parent_version):
+        return ""
+    compared = "the base alone" if version.parent_version is None else f"version {version.parent_version}"
+    return f"was compared with {compared}, and version {champion.version} serves now"
+
+
 def rollback_target(events: Sequence[AliasEvent], *, pruned: Collection[int] = ()) -> int | None:
     """The version that served before the present one and still has its files; None is the base alone.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import anyio
 
 from lyra_mcp.domain.audit import Event
-from lyra_mcp.domain.versions import AliasEvent, HoldoutScores, ModelVersion, prunable, rollback_target
-from lyra_mcp.errors import Conflict, Invalid, NotFound, Unavailable
+from lyra_mcp.domain.versions import AliasEvent, HoldoutScores, ModelVersion, objection, prunable, rollback_target
+from lyra_mcp.errors import Conflict, Invalid, NotFound, StorageFailed, Unavailable
 from lyra_mcp.operations import sealing
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.serving import BASE, Serving, find_serving
@@ -29,13 +29,21 @@ class VersionView:
 
 
 @dataclass(frozen=True, slots=True)
+class Activation:
+    version: ModelVersion
+    #: What it replaces; None: the base alone.
+    champion: int | None
+    #: What speaks against it, as "did not pass ..."; empty where nothing does.
+    objection: str
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     versions: list[VersionView]
     events: list[AliasEvent]
     serving: Serving
-    #: Reviewed and corrected pairs of the base alone.
-    base_reviewed: int
-    base_corrected: int
+    #: Reviewed and corrected pairs of each base alone, by its fingerprint.
+    bases: dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +69,15 @@ async def read_registry(services: Services) -> Registry:
     async with services.database.transaction() as tx:
         versions = await model_versions.list_versions(tx, KIND)
         named = await model_versions.find_aliases(tx, KIND)
-        counted: dict[str, tuple[int, int]] = {}
-        for fingerprint in {version.fingerprint for version in versions}:
-            counted |= await corrections.count_by_adapter(tx, fingerprint)
+        counted = {
+            fingerprint: await corrections.count_by_adapter(tx, fingerprint)
+            for fingerprint in {version.fingerprint for version in versions}
+        }
         return Registry(
-            [_view(version, named, counted) for version in versions],
+            [_view(version, named, counted[version.fingerprint]) for version in versions],
             await model_versions.list_alias_events(tx, KIND),
             await find_serving(services, tx),
-            *counted.get("", (0, 0)),
+            {fingerprint: counts.get("", (0, 0)) for fingerprint, counts in counted.items()},
         )
 
 
@@ -81,44 +90,44 @@ async def activate(services: Services, number: int, *, reason: str | None, force
     """Let a version serve; returns the versions before and after.
 
     Raises:
-        Conflict: the gate failed and `force` is not set, it serves already, its files are pruned, or the worker refuses
-            it, as it does on another base; what served before goes on.
+        Conflict: something speaks against it and `force` is not set, it serves already, its files are pruned, or the
+            worker refuses it, as it does on another base; what served before goes on.
         Unavailable: no worker answers, or the files are missing or were changed; likewise.
     """
-    version = await plan_activation(services, number, force=force)
-    await _prove_loadable(services, version)
+    await _prove_loadable(services, (await plan_activation(services, number, force=force)).version)
     async with services.database.transaction() as tx:
-        before = await _find_champion_to_replace(services, tx, await find_version(tx, number), force=force)
+        planned = await _plan_activation(services, tx, number, force=force)
+        before = planned.champion
         if before == number:  # it was the champion all along, and something loaded by hand served instead
             services.by_hand.adapter = None
             return before, number
-        event = AliasEvent("activate", before, number, force and not version.gate.passed, reason, services.now())
+        event = AliasEvent("activate", before, number, bool(planned.objection), reason, services.now())
         await _move_champion(services, tx, event, previous=before)
     services.by_hand.adapter = None
     return before, number
 
 
-async def plan_activation(services: Services, number: int, *, force: bool) -> ModelVersion:
-    """The version, where it may serve; raises what `activate` would raise before it asks the worker."""
+async def plan_activation(services: Services, number: int, *, force: bool) -> Activation:
+    """What would change; raises what `activate` would raise before it asks the worker."""
     async with services.database.transaction() as tx:
-        version = await find_version(tx, number)
-        await _find_champion_to_replace(services, tx, version, force=force)
-    return version
+        return await _plan_activation(services, tx, number, force=force)
 
 
 async def plan_rollback(services: Services) -> tuple[int, int | None]:
     """The champion, and what would serve after a rollback (None: the base alone)."""
+    keys = await services.database.unlocked()
     async with services.database.transaction() as tx:
-        return await _rollback(tx)
+        return await _rollback(services, tx, keys.files)
 
 
 async def roll_back(services: Services, *, reason: str | None) -> tuple[int, int | None]:
     """Let what served before serve again, as a new event."""
+    keys = await services.database.unlocked()
     async with services.database.transaction() as tx:
-        champion, target = await _rollback(tx)
+        champion, target = await _rollback(services, tx, keys.files)
         event = AliasEvent("rollback", champion, target, False, reason, services.now())
         events = [*await model_versions.list_alias_events(tx, KIND), event]
-        await _move_champion(services, tx, event, previous=rollback_target(events, pruned=await _pruned(tx)))
+        await _move_champion(services, tx, event, previous=await _rollback_target(services, tx, events, keys.files))
     services.by_hand.adapter = None
     return champion, target
 
@@ -168,7 +177,8 @@ async def compare(services: Services, number: int, other: int | None) -> Compari
         if other is None:
             return Comparison(number, None, True, _changes(version.base, version.candidate))
         against = await find_version(tx, other)
-    same = version.samples_sha256 == against.samples_sha256
+        held_out = [await jobs.find_holdout_pairs(tx, one.job_id) for one in (version, against)]
+    same = held_out[0] == held_out[1]
     return Comparison(number, other, same, _changes(against.candidate, version.candidate))
 
 
@@ -211,31 +221,28 @@ def _refuse_foreign(services: Services, adapter_path: str | None) -> None:
         raise NotFound(f"no adapter {adapter_path[:80]!r}; adapters(action='list') shows versions with their paths")
 
 
-async def _find_champion_to_replace(
-    services: Services, tx: Transaction, version: ModelVersion, *, force: bool
-) -> int | None:
-    """The champion, where the version may take its place; Conflict where it may not."""
+async def _plan_activation(services: Services, tx: Transaction, number: int, *, force: bool) -> Activation:
+    version = await find_version(tx, number)
     champion = (await model_versions.find_aliases(tx, KIND)).get("champion")
-    if champion == version.version and services.by_hand.adapter is None:
-        raise Conflict(f"version {version.version} serves already; adapters(action='list') shows the others")
+    if champion == number and services.by_hand.adapter is None:
+        raise Conflict(f"version {number} serves already; adapters(action='list') shows the others")
     if version.is_pruned:
-        raise Conflict(f"the files of version {version.version} were pruned; train again")
-    if not version.gate.passed and not force:
-        failed = ", ".join(condition.name for condition in version.gate.conditions if not condition.met)
+        raise Conflict(f"the files of version {number} were pruned; train again")
+    serving = None if champion is None else await find_version(tx, champion)
+    # A champion of another base does not serve: there the base answers alone.
+    spoken = objection(version, serving if serving and serving.fingerprint == version.fingerprint else None)
+    if spoken and not force:
         raise Conflict(
-            f"version {version.version} did not pass the gate ({failed}); adapters(action='compare') shows the"
-            " numbers, force=true with a reason activates it anyway and is kept on record"
+            f"version {number} {spoken}; adapters(action='compare') shows the numbers,"
+            " force=true with a reason activates it anyway and is kept on record"
         )
-    return champion
+    return Activation(version, champion, spoken)
 
 
 async def _prove_loadable(services: Services, version: ModelVersion) -> None:
     """Verify the files and let the worker read them, before anything points to them."""
-    root, path = services.settings.adapters_root, version.adapter_path
-    keys = await services.database.unlocked()
-    await anyio.to_thread.run_sync(
-        lambda: job_folders.verify_adapter(root, path, sha256=version.adapter_sha256, key=keys.files)
-    )
+    path = version.adapter_path
+    await verify_files(services, version, (await services.database.unlocked()).files)
     await services.worker.ready()
     before = services.by_hand.adapter
     loaded = await services.worker.load_adapter(path, key=await sealing.key_of_adapter(services, path))
@@ -262,22 +269,38 @@ async def _move_champion(services: Services, tx: Transaction, event: AliasEvent,
         await model_versions.set_alias(tx, KIND, "candidate", None)
 
 
-async def _rollback(tx: Transaction) -> tuple[int, int | None]:
+async def _rollback(services: Services, tx: Transaction, key: bytes) -> tuple[int, int | None]:
     champion = (await model_versions.find_aliases(tx, KIND)).get("champion")
     if champion is None:
         raise Conflict("the base alone serves; there is nothing to go back to")
-    return champion, rollback_target(await model_versions.list_alias_events(tx, KIND), pruned=await _pruned(tx))
+    return champion, await _rollback_target(services, tx, await model_versions.list_alias_events(tx, KIND), key)
 
 
-async def _pruned(tx: Transaction) -> set[int]:
-    return {version.version for version in await model_versions.list_versions(tx, KIND) if version.is_pruned}
+async def _rollback_target(services: Services, tx: Transaction, events: Sequence[AliasEvent], key: bytes) -> int | None:
+    """What served before and still can: files that were pruned, lost or changed are passed over."""
+    versions = {version.version: version for version in await model_versions.list_versions(tx, KIND)}
+    gone = {version.version for version in versions.values() if version.is_pruned}
+    while (target := rollback_target(events, pruned=gone)) is not None:
+        try:
+            await verify_files(services, versions[target], key)
+        except StorageFailed:
+            gone.add(target)
+        else:
+            break
+    return target
+
+
+async def verify_files(services: Services, version: ModelVersion, key: bytes) -> None:
+    """`key` opens them where they are sealed. Raises StorageFailed unless they are those that were registered."""
+    root = services.settings.adapters_root
+    await anyio.to_thread.run_sync(
+        lambda: job_folders.verify_adapter(root, version.adapter_path, sha256=version.adapter_sha256, key=key)
+    )
 
 
 async def _prunable(tx: Transaction) -> list[ModelVersion]:
     needed = set((await model_versions.find_aliases(tx, KIND)).values())
-    under_way = await jobs.find_job_under_way(tx, KIND)
-    if under_way and under_way.champion_version is not None:
-        needed.add(under_way.champion_version)  # it is being compared with
+    needed |= await jobs.find_compared_with(tx, KIND)
     return prunable(await model_versions.list_versions(tx, KIND), aliased=needed)
 
 

@@ -12,6 +12,7 @@ from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
 from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, NotFound, TooFewReviews
 from lyra_mcp.operations import consent, sealing
+from lyra_mcp.operations.adapters import verify_files
 from lyra_mcp.operations.reconciling import move, read_run, reconcile
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
@@ -84,6 +85,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
         TooFewReviews, DiskFull, Unavailable, Invalid: nothing was written.
         ConsentMissing: the person withdrew their consent to learning.
         Conflict: another job is under way, or the triggers are not met and `force` is not set.
+        StorageFailed: the files of what serves today, which it is to be compared with, are missing or were changed.
     """
     planned = await plan(services, recipe_name=recipe_name)
     if planned.refusal:
@@ -93,11 +95,13 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     health = await services.worker.health()
     samples = job_folders.dump_samples(planned.data.samples)
     job_id, root = services.new_id("job"), services.settings.jobs_root
-    key = await sealing.key_of_new_files(services)
+    key, keys = await sealing.key_of_new_files(services), await services.database.unlocked()
     try:
         async with services.database.transaction() as tx:
             await _refuse_second(tx)
             champion = await _find_champion(tx, fingerprint=health.fingerprint or "")
+            if champion:  # else the training would end with nothing to compare with
+                await verify_files(services, champion, keys.files)
             job = Job(
                 job_id=job_id,
                 kind="nli_lora",

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lyra_mcp.errors import LyraError
+from lyra_mcp.errors import LyraError, StorageFailed
+from lyra_mcp.operations.adapters import find_version, verify_files
 from lyra_mcp.operations.services import Services
+from lyra_mcp.operations.serving import find_serving
 from lyra_mcp.storage import claims, corrections, edges, memory_index
 from lyra_mcp.storage.database import schema_version
 from lyra_mcp.worker_client import WorkerStatus
@@ -42,10 +44,24 @@ async def read_status(services: Services) -> Status:
     problems = [f"worker: {worker.problem}"] if worker.problem else []
     try:
         database = await _read_database(services)
+        problems += await _champion_problems(services)
     except LyraError as error:
         problems.append(str(error))
         database = DatabaseStatus("unavailable")
     return Status(worker, database, problems)
+
+
+async def _champion_problems(services: Services) -> list[str]:
+    """Why the version that should serve cannot: the base alone answers in its place."""
+    async with services.database.transaction() as tx:
+        number = (await find_serving(services, tx)).version
+        version = None if number is None else await find_version(tx, number)
+    try:
+        if version is not None:
+            await verify_files(services, version, (await services.database.unlocked()).files)
+    except StorageFailed as error:
+        return [f"version {number} does not serve: {error}"]
+    return []
 
 
 async def _read_database(services: Services) -> DatabaseStatus:

@@ -177,11 +177,15 @@ def verify_adapter(adapters_root: Path, adapter_path: str, *, sha256: str, key: 
     try:
         found = sealing.sha256(folder / WEIGHTS, key, sealing.place_of_weights(folder))
     except sealing.CannotOpen as error:
-        raise StorageFailed(f"{error}, or activate another version") from error
+        raise StorageFailed(f"{error}, or roll back, or activate another version") from error
     except OSError as error:
-        raise StorageFailed(f"the files of adapter {adapter_path!r} are missing; activate another version") from error
+        raise StorageFailed(
+            f"the files of adapter {adapter_path!r} are missing; roll back, or activate another version"
+        ) from error
     if found != sha256:
-        raise StorageFailed(f"the files of adapter {adapter_path!r} were changed; activate another version")
+        raise StorageFailed(
+            f"the files of adapter {adapter_path!r} were changed; roll back, or activate another version"
+        )
 
 
 def remove_adapter(adapters_root: Path, adapter_path: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lyra_mcp.domain.versions import UNDER_WAY, Job
+from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, Job
 from lyra_mcp.storage.database import Row, Transaction, first_value
 from schema.vocabulary import JobKind, JobState, SplitPart
 
@@ -58,6 +58,17 @@ async def find_job_under_way(tx: Transaction, kind: JobKind) -> Job | None:
     return _job(row) if row else None
 
 
+async def find_compared_with(tx: Transaction, kind: JobKind) -> set[int]:
+    """Versions that a job which is not over yet, or may be resumed, will be compared with."""
+    states = UNDER_WAY | RESUMABLE
+    marks = ", ".join("?" * len(states))
+    cursor = await tx.execute(
+        f"SELECT champion_version FROM jobs WHERE kind = ? AND champion_version > 0 AND state IN ({marks})",  # noqa: S608 - own words
+        (kind, *sorted(states)),
+    )
+    return {row["champion_version"] for row in await cursor.fetchall()}
+
+
 async def update_state(
     tx: Transaction, job_id: str, state: JobState, *, problem: str | None = None, updated_at: str
 ) -> None:
@@ -96,6 +107,16 @@ async def find_trained_pairs(tx: Transaction, adapter_path: str) -> frozenset[st
         "SELECT pair_digest FROM job_samples JOIN model_versions USING (job_id) JOIN nli_corrections USING (review_id)"
         " WHERE adapter_path = ? AND part <> 'holdout'",
         (adapter_path,),
+    )
+    return frozenset([row["pair_digest"] for row in await cursor.fetchall()])
+
+
+async def find_holdout_pairs(tx: Transaction, job_id: str) -> frozenset[str]:
+    """Digests of the pairs on which a finished job's models were measured."""
+    cursor = await tx.execute(
+        "SELECT pair_digest FROM job_samples JOIN nli_corrections USING (review_id)"
+        " WHERE job_id = ? AND part = 'holdout'",
+        (job_id,),
     )
     return frozenset([row["pair_digest"] for row in await cursor.fetchall()])
 

@@ -183,7 +183,7 @@ async def _question(lyra: Services, action: ActionName, version: int | None, *, 
     match action:
         case "activate":
             planned = await operations.plan_activation(lyra, _needed(version), force=force)
-            return f"Let version {version} serve{'' if planned.gate.passed else ', although it failed the gate'}?"
+            return f"Let version {version} serve{planned.objection and f', although it {planned.objection}'}?"
         case "rollback":
             was, now = await operations.plan_rollback(lyra)
             return f"Go back from version {was} to {'the base alone' if now is None else f'version {now}'}?"
@@ -207,11 +207,13 @@ async def _status(lyra: Services) -> AdaptersAnswer:
 
 
 def _listed(registry: Registry) -> AdaptersAnswer:
-    rate_before = correction_rate((registry.base_reviewed, registry.base_corrected))
+    # Of what served before, on the same base.
+    rates = {fingerprint: correction_rate(counts) for fingerprint, counts in registry.bases.items()}
     views = []
     for view in reversed(registry.versions):  # oldest first, so that each is compared with the one before it
-        answer = _version(view, rate_before)
-        rate_before = answer.correction_rate if answer.correction_rate is not None else rate_before
+        fingerprint = view.version.fingerprint
+        answer = _version(view, rates[fingerprint])
+        rates[fingerprint] = answer.correction_rate if answer.correction_rate is not None else rates[fingerprint]
         views.append(answer)
     return AdaptersAnswer(
         action="list",

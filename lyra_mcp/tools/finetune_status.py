@@ -37,8 +37,14 @@ async def finetune_status(
     """
     lyra = services(call)
 
+    told = -1
+
     async def tell(run: JobStatus) -> None:
-        await call.report_progress(run.step, run.steps, run.state)
+        """The protocol wants every notification to be further than the one before."""
+        nonlocal told
+        if run.step > told:
+            told = run.step
+            await call.report_progress(run.step, run.steps, run.state)
 
     watched = [] if job_id else await finetuning.watch_all(lyra, limit=JOBS_SHOWN)
     awaited = job_id or next((one.job.job_id for one in watched if one.job.state in UNDER_WAY), None)

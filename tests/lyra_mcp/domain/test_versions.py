@@ -1,11 +1,21 @@
 """Where a rollback leads, and what may be pruned."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lyra_mcp.domain.promotion import Gate
-from lyra_mcp.domain.versions import KEPT_MIN, AliasEvent, HoldoutScores, ModelVersion, prunable, rollback_target
+from lyra_mcp.domain.promotion import Condition, Gate
+from lyra_mcp.domain.versions import (
+    KEPT_MIN,
+    AliasEvent,
+    HoldoutScores,
+    ModelVersion,
+    objection,
+    prunable,
+    rollback_target,
+)
 
 
 def activated(*versions):
@@ -39,8 +49,40 @@ def version(number, parent=None, *, is_pruned=False):
     )
 
 
+def scored(number, accuracy, parent=None, *, failed=()):
+    """A version whose base had 0.5, and the conditions of the gate that it failed."""
+    scores = HoldoutScores(10, accuracy, 1 - accuracy, 0, 0, accuracy)
+    conditions = tuple(Condition(name, None, 1.0, False, "") for name in failed)
+    return replace(
+        version(number, parent),
+        base=HoldoutScores(10, 0.5, 0.5, 0, 0, 0.5),
+        candidate=scores,
+        gate=Gate(not failed, conditions),
+    )
+
+
 def numbers(versions):
     return [version.version for version in versions]
+
+
+# Activation
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "said"),
+    [
+        (scored(1, 0.9), None, ""),
+        (scored(2, 0.9, parent=1), version(1), ""),
+        (scored(2, 0.9, parent=1), None, ""),
+        (scored(2, 0.4, parent=1), None, "is worse than the base alone on its hold-out"),
+        (scored(3, 0.9, parent=1), version(2), "was compared with version 1, and version 2 serves now"),
+        (scored(2, 0.9), version(1), "was compared with the base alone, and version 1 serves now"),
+        (scored(1, 0.9), version(1), ""),
+        (scored(1, 0.9, failed=("a", "b")), None, "did not pass the gate (a, b)"),
+    ],
+)
+def test_a_version_replaces_only_what_it_was_compared_with_and_beat(candidate, champion, said):
+    assert objection(candidate, champion) == said
 
 
 # Rollback

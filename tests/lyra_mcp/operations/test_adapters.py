@@ -6,6 +6,7 @@ from sqlcipher3 import dbapi2 as sqlite
 from lyra_mcp.domain.versions import AliasEvent
 from lyra_mcp.errors import Conflict, NotFound, StorageFailed, WorkerGone
 from lyra_mcp.operations import adapters, calibration, finetuning
+from lyra_mcp.operations.status import read_status
 
 NEW = ("a new text", "a new claim")
 
@@ -128,6 +129,21 @@ async def test_a_version_that_failed_the_gate_needs_force_which_is_recorded(trai
     assert event == AliasEvent("activate", None, 1, True, "I know", event.created_at)
 
 
+async def test_a_version_that_was_not_compared_with_what_serves_needs_force(lyra, train, activate, services, serving):
+    """Both beat the base; which of them is better nobody has measured."""
+    first, second = await train(), await train()
+    await activate(2)
+
+    with pytest.raises(
+        Conflict, match=r"version 1 was compared with the base alone, and version 2 serves now; .*force"
+    ):
+        await activate(1)
+    assert await serving() == (2, second)
+    await activate(1, force=True)
+    assert await serving() == (1, first)
+    assert [event.forced for event in (await adapters.read_registry(services)).events] == [False, True]
+
+
 async def test_force_is_recorded_only_where_it_was_needed(train, activate, services):
     await train()
     await activate(1, force=True)
@@ -147,8 +163,9 @@ async def test_an_unknown_version_and_the_one_that_serves_are_refused(train, act
 async def test_an_adapter_whose_files_were_changed_is_refused_and_what_served_goes_on(
     train, activate, serving, settings, change
 ):
-    first, second = await train(), await train()
+    first = await train()
     await activate(1)
+    second = await train()
     weights = settings.adapters_root / second / "adapter_model.safetensors"
     weights.unlink() if change == "deleted" else weights.write_bytes(b"others")
 
@@ -158,8 +175,9 @@ async def test_an_adapter_whose_files_were_changed_is_refused_and_what_served_go
 
 
 async def test_an_adapter_the_worker_refuses_does_not_serve(train, activate, serving, worker):
-    first, second = await train(), await train()
+    first = await train()
     await activate(1)
+    second = await train()
     worker.refused[second] = "the adapter belongs to another base"
 
     with pytest.raises(Conflict, match="the worker refuses version 2, what served before goes on: the adapter belongs"):
@@ -206,8 +224,9 @@ async def test_a_new_version_begins_with_a_calibration_of_its_own(lyra, train, a
 
 
 async def test_two_rollbacks_go_back_two_activations(lyra, train, activate, serving, services):
-    first, second = await train(), await train()
+    first = await train()
     await activate(1)
+    second = await train()
     await activate(2)
     seen = [await serving()]
     for _ in range(2):
@@ -225,6 +244,35 @@ async def test_two_rollbacks_go_back_two_activations(lyra, train, activate, serv
     ]
     with pytest.raises(Conflict, match="the base alone serves; there is nothing to go back to"):
         await adapters.roll_back(services, reason=None)
+
+
+@pytest.mark.parametrize("change", ["overwritten", "deleted"])
+async def test_a_rollback_passes_over_files_that_were_lost_or_changed(
+    train, activate, serving, services, settings, change
+):
+    paths = []
+    for number in (1, 2, 3):
+        paths.append(await train())
+        await activate(number)
+    weights = settings.adapters_root / paths[1] / "adapter_model.safetensors"
+    weights.unlink() if change == "deleted" else weights.write_bytes(b"others")
+
+    assert await adapters.plan_rollback(services) == (3, 1)
+    assert await adapters.roll_back(services, reason=None) == (3, 1)
+    assert await serving() == (1, paths[0])
+
+
+async def test_a_champion_whose_files_are_lost_is_told_and_no_training_is_compared_with_it(
+    train, activate, services, settings
+):
+    path = await train()
+    await activate(1)
+    (settings.adapters_root / path / "adapter_model.safetensors").unlink()
+
+    [problem] = (await read_status(services)).problems
+    assert problem.startswith("version 1 does not serve: E_STORAGE: the files of adapter")
+    with pytest.raises(StorageFailed, match="are missing; roll back, or activate another version"):
+        await train()
 
 
 async def test_a_rollback_needs_no_worker(train, activate, serving, services, worker):
@@ -245,10 +293,10 @@ async def test_a_rolled_back_version_may_serve_again(lyra, train, activate, serv
 
 
 async def test_aliases_name_what_serves_what_waits_and_what_a_rollback_brings(train, activate, services):
-    for _ in range(3):
+    for number in (1, 2):
         await train()
-    await activate(1)
-    await activate(2)
+        await activate(number)
+    await train()
 
     aliases = {view.version.version: view.aliases for view in (await adapters.read_registry(services)).versions}
     assert aliases == {1: ["previous"], 2: ["champion"], 3: ["candidate"]}

@@ -288,6 +288,25 @@ async def test_an_adapter_that_passes_serves_without_asking_where_the_person_set
     assert (passed.job.state, failed.job.state) == ("champion", "candidate")
 
 
+async def test_nothing_replaces_by_itself_what_it_was_not_compared_with(
+    lyra, settings, services, machine, ready, start, train, activate
+):
+    """While it trained, the person chose another version than the one it was compared with."""
+    await train()
+    await train()
+    await activate(1)
+    willing = replace(services, settings=settings.model_copy(update={"auto_activate": True}))
+    await lyra.review(corrected=5)
+    job = await start(willing, force=True)
+    await activate(2, force=True)
+    machine.finish(job.job_id)
+
+    watched = await finetuning.watch(willing, job.job_id)
+
+    assert watched.job.state == "candidate"
+    assert "version 3 was compared with version 1, and version 2 serves now" in watched.job.problem
+
+
 async def test_an_automatic_activation_that_does_not_work_leaves_a_candidate_and_its_reason(
     settings, services, machine, worker, ready, start
 ):

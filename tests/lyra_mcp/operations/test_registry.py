@@ -27,6 +27,16 @@ async def test_a_version_is_compared_with_the_base_or_with_another_number_by_num
         await adapters.compare(services, 1, 7)
 
 
+async def test_versions_that_were_held_out_on_the_same_pairs_are_compared_on_the_same_data(lyra, train, services):
+    """The samples differ all the same: the second training knows where the first had them."""
+    await train(candidate_right=0.5)
+    await train()
+
+    compared = await adapters.compare(services, 2, 1)
+
+    assert (compared.same_data, compared.changes[0].change) == (True, 0.5)
+
+
 async def test_a_change_from_zero_has_no_percentage(train, services):
     await train(base_right=0.0)
     assert (await adapters.compare(services, 1, None)).changes[0].change_percent is None
@@ -39,7 +49,7 @@ async def test_pruning_keeps_the_newest_three_what_an_alias_names_and_their_pare
     await activate(2)
     for number in (3, 4, 5, 6):
         paths[number] = await train()  # each is compared with version 2
-    await activate(1)
+    await activate(1, force=True)
 
     planned = [version.version for version in await adapters.plan_prune(services)]
     pruned = await adapters.prune(services)
@@ -56,7 +66,7 @@ async def test_pruning_keeps_the_newest_three_what_an_alias_names_and_their_pare
 async def test_a_rollback_passes_over_versions_whose_files_are_gone(train, activate, services, serving):
     paths = [await train() for _ in range(5)]
     for number in (1, 2, 3, 4, 5):
-        await activate(number)
+        await activate(number, force=True)
     assert await adapters.prune(services) == [1, 2]
 
     seen = []
@@ -72,6 +82,20 @@ async def test_the_champion_a_running_training_is_compared_with_is_not_pruned(tr
         await train()
     await activate(1)
     await finetuning.start(services, recipe_name="seed", force=True)
+    await adapters.roll_back(services, reason=None)
+
+    assert await adapters.plan_prune(services) == []
+
+
+async def test_the_champion_an_interrupted_training_was_compared_with_is_not_pruned(
+    train, activate, services, machine, state
+):
+    for _ in range(4):
+        await train()
+    await activate(1)
+    job = await finetuning.start(services, recipe_name="seed", force=True)
+    machine.write(job.job_id, "interrupted")
+    assert (await state(job))[0] == "interrupted"
     await adapters.roll_back(services, reason=None)
 
     assert await adapters.plan_prune(services) == []
@@ -95,7 +119,7 @@ async def test_every_version_has_the_correction_rate_of_the_time_it_served(lyra,
     registry = await adapters.read_registry(services)
 
     [view] = registry.versions
-    assert (registry.base_reviewed, registry.base_corrected, view.reviewed, view.corrected) == (20, 10, 4, 1)
+    assert (registry.bases, view.reviewed, view.corrected) == ({"first": (20, 10)}, 4, 1)
     assert (adapters.correction_rate((4, 1)), adapters.correction_rate((0, 0))) == (0.25, None)
 
 

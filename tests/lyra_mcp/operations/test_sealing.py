@@ -265,8 +265,9 @@ async def test_a_sealed_adapter_is_activated_rolled_back_pruned_and_erased_like_
 async def test_a_sealed_adapter_that_was_changed_is_refused_and_what_served_goes_on(
     planted, services, settings, train, activate, serving
 ):
-    first, second = await train(), await train()
+    first = await train()
     await activate(1)
+    second = await train()
     path = settings.adapters_root / second / f"{WEIGHTS}.sealed"
     good = path.read_bytes()
     for content in (good[:-1] + bytes([good[-1] ^ 1]), (settings.adapters_root / first / path.name).read_bytes()):

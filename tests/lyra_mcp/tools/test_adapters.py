@@ -88,7 +88,7 @@ async def test_a_version_that_failed_the_gate_is_refused_before_anybody_is_asked
 
     assert (job["state"], job["gate"]["passed"]) == ("candidate", False)
     assert text.startswith("E_CONFLICT: version 1 did not pass the gate (holdout_accuracy)")
-    assert questions == ["Let version 1 serve, although it failed the gate?"]
+    assert questions == ["Let version 1 serve, although it did not pass the gate (holdout_accuracy)?"]
 
 
 async def test_a_client_that_cannot_ask_confirms(connect, machine):
