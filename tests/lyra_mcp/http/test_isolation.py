@@ -45,10 +45,10 @@ def settings(settings):
     return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 10})
 
 
-async def test_no_argument_of_any_tool_reaches_another_users_data(serving, machine, era):
+async def test_no_argument_of_any_tool_reaches_another_users_data(serving, machine):
     async with serving() as site:
         alices, bobs = site.token("alice"), site.token("bob")
-        async with site.agent(alices, mode=era) as alice, site.agent(bobs, mode=era) as bob:
+        async with site.agent(alices) as alice, site.agent(bobs) as bob:
             handles = await _plant(alice, machine)
             await _until_indexed(alice)
             before = await _snapshot(alice)
