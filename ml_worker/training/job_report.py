@@ -1,6 +1,7 @@
 """Answer the hold-out with base, champion and candidate, as they will serve, and gather everything a decision needs."""
 
 import resource
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -226,4 +227,5 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Of this process, or of the GPU where that is what counts."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # macOS counts in bytes, Linux in KiB

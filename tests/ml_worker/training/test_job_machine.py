@@ -61,7 +61,7 @@ def begin(folder, state):
 
 async def reach(machine, job_id, state):
     async with asyncio.timeout(WAIT_S):
-        while (status := machine.status(job_id)).state != state:
+        while (status := machine.status(job_id)).state != state:  # noqa: ASYNC110 - the machine has no event for it
             await asyncio.sleep(0.01)
     return status
 
