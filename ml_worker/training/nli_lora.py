@@ -342,6 +342,7 @@ class NliLoraTraining:
         self.optimizer.load_state_dict(found.state["optimizer"])
         torch.set_rng_state(found.state["random"])
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(found.state["random_cuda"])
+            # None of a training that began on the CPU; more than there are GPUs of one that began on another machine.
+            torch.cuda.set_rng_state_all(found.state["random_cuda"][: torch.cuda.device_count()])
         self.position = Position(**found.state["position"])
         self.position.resumed += 1

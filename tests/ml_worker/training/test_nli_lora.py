@@ -151,6 +151,19 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(make_training, ste
     assert (undisturbed.position.resumed, resumed.position.resumed) == (0, 1)
 
 
+def test_a_training_that_began_on_a_gpu_goes_on_where_there_is_none(make_training, monkeypatch):
+    undisturbed = make_training(root="undisturbed")
+    undisturbed.run()
+    stop = StopAt(13)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+        make_training(watchers=Watchers(on_step=stop.on_step, should_stop=stop.should_stop)).run()
+    resumed = make_training()
+    resumed.run()
+
+    assert_equal(weights(undisturbed), weights(resumed))
+
+
 def test_a_finished_training_is_not_trained_again(make_training):
     first = make_training()
     first.run()
