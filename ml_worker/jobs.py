@@ -43,8 +43,8 @@ class JobOptions:
     jobs_root: Path
     adapters_root: Path
     probes: Probes = Probes()  # noqa: RUF009 - immutable
-    #: Parameters of the base without its word embeddings; None while it is not known.
-    encoder_parameters: Callable[[], int | None] = lambda: None
+    #: What would be trained; None while it is loading.
+    base: Callable[[], estimates.Base | None] = lambda: None
 
 
 class JobMachine:
@@ -335,9 +335,7 @@ class JobMachine:
 
     def preflight(self, order: Preflight) -> PreflightReply:
         """Whether such a job would be accepted, and how long it would take."""
-        return estimates.preflight(
-            order, self._options.jobs_root, self._options.probes, parameters=self._options.encoder_parameters()
-        )
+        return estimates.preflight(order, self._options.jobs_root, self._options.probes, base=self._options.base())
 
 
 def _output(folder: JobFolder) -> Path:

@@ -155,8 +155,8 @@ def test_a_training_that_began_on_a_gpu_goes_on_where_there_is_none(make_trainin
     undisturbed = make_training(root="undisturbed")
     undisturbed.run()
     stop = StopAt(13)
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+    with pytest.raises(Interrupted):
         make_training(watchers=Watchers(on_step=stop.on_step, should_stop=stop.should_stop)).run()
     resumed = make_training()
     resumed.run()
@@ -188,6 +188,27 @@ def test_a_time_limit_ends_the_training_cleanly(make_training):
 
     assert training.position.stopped_by == "time_limit"
     assert 0 < training.position.step < training.steps
+
+
+def test_what_is_told_of_its_length_knows_both_limits(make_training):
+    """While the learning rate rises and falls as if there were none."""
+    told, ticks = [], iter(range(100_000))
+
+    def tell(training):
+        told.append((training.position.step, training.steps, training.eta_s()))
+
+    watchers = Watchers(on_step=tell, clock=lambda: float(next(ticks)))
+    short = make_training(root="short", steps_max=3, watchers=watchers)
+    assert (short.steps, short.estimate_s()) == (3, 3.0)
+    short.run()
+    whole = make_training(root="whole", time_s=9.0, watchers=watchers)
+
+    assert [(step, steps) for step, steps, _ in told] == [(1, 3), (2, 3), (3, 3)]
+    assert told[-1][2] == 0
+    assert (whole.estimate_s(), whole.steps) == (9.0, short.schedule_steps)
+    assert short.warmup == whole.warmup
+    whole.run()
+    assert all(eta_s <= 9 for _, _, eta_s in told)
 
 
 def test_steps_and_batch_can_be_limited(make_training):
