@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
@@ -17,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ml_worker import estimates
+from ml_worker import estimates, job_children
 from ml_worker.job_folders import JobFolder, JobRefused, full_disk, reconciled
 from ml_worker.training.preconditions import Probes, check_disk, choose_device
 from schema import sealing
@@ -25,8 +24,6 @@ from schema.jobs import JobProblem, JobStatus, Preflight, PreflightReply
 
 log = logging.getLogger(__name__)
 
-#: How much a training child gives way to the worker that serves.
-NICENESS = 10
 #: Between two looks at a job's folder.
 LOOK_S = 0.2
 #: A child that was asked to stop and has not is killed after this time; its newest checkpoint stays.
@@ -235,7 +232,7 @@ class JobMachine:
     async def _run_child(self, folder: JobFolder, status: JobStatus) -> None:
         try:
             self._child = await self._spawn(folder, status)
-            await _hand_over(folder.key, self._child)
+            await job_children.hand_over(folder.key, self._child)
             if folder.cancel.exists():  # asked while there was no process to ask
                 self._child.terminate()
             await self._child.wait()
@@ -251,21 +248,10 @@ class JobMachine:
 
     async def _spawn(self, folder: JobFolder, status: JobStatus) -> asyncio.subprocess.Process:
         """Start the child with the lock already held, so that nobody ever sees a running job without one."""
-        with folder.held() as lock, _output(folder).open("ab") as output:
+        with folder.held() as lock:
             started_at = status.started_at or _now()
             folder.write_status(status.model_copy(update={"state": "preparing", "started_at": started_at}))
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "ml_worker.training.run", str(folder.path)),
-                *("--adapters-root", str(self._options.adapters_root), "--nice", str(NICENESS), "--locked"),
-                *(() if folder.key is None else ("--key-on-stdin",)),
-                stdin=asyncio.subprocess.DEVNULL if folder.key is None else asyncio.subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                # A session of its own: Ctrl-C in a terminal stops the worker, which then stops the child in order.
-                start_new_session=True,
-                pass_fds=(lock,),
-                env=_child_environment(folder),
-            )
+            return await job_children.spawn(folder, lock, self._options.adapters_root)
 
     async def _wait_for_end(self, folder: JobFolder) -> None:
         """Let the next one begin once nobody trains this one, also where its folder was deleted meanwhile."""
@@ -338,34 +324,5 @@ class JobMachine:
         return estimates.preflight(order, self._options.jobs_root, self._options.probes, base=self._options.base())
 
 
-def _output(folder: JobFolder) -> Path:
-    """Where a child's output goes. The child of a sealed job writes its log itself, sealed."""
-    return Path(os.devnull) if folder.is_sealed else folder.log
-
-
-async def _hand_over(key: bytes | None, child: asyncio.subprocess.Process) -> None:
-    """Through a pipe that closes at once: neither arguments, environment nor any file ever hold the key."""
-    if key is None:
-        return
-    assert child.stdin is not None, "a child that needs a key has a pipe to read it from"
-    with suppress(ConnectionError):  # it has died already, which is seen by its end
-        child.stdin.write(key)
-        await child.stdin.drain()
-    child.stdin.close()
-
-
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _child_environment(folder: JobFolder) -> dict[str, str]:
-    """The library counts threads when it starts, before the child can say how many it may use."""
-    threads = str(folder.read_request().limits.threads)
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "PYTHONUNBUFFERED": "1",
-    }

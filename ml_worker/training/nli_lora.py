@@ -117,15 +117,13 @@ class NliLoraTraining:
     ) -> None:
         """`key` seals the checkpoints, and opens those that are sealed."""
         self.base, self.data, self.recipe, self.seed, self.limits = base, data, recipe, seed, limits
-        self.root, self.device, self.watchers = checkpoints_root, device, watchers
-        self.key = key
+        self.root, self.device, self.watchers, self.key = checkpoints_root, device, watchers, key
         self.batch = limits.batch or recipe.batch
         self.epoch_steps = -(-len(data.parts.train) // self.batch)
-        #: Over which the learning rate rises and falls, also where the training ends before.
+        #: Over which the learning rate rises and falls, and how many of them will be taken at most.
         self.schedule_steps = recipe.epochs * self.epoch_steps
-        self.warmup = warmup_steps(recipe, self.schedule_steps)
-        #: That will be taken at most.
         self.steps = min(self.schedule_steps, limits.steps_max or self.schedule_steps)
+        self.warmup = warmup_steps(recipe, self.schedule_steps)
         torch.manual_seed(seed)
         self.nli = NliModel(base, device)
         self.model = lora.attach(base.model, recipe).to(device)
@@ -174,10 +172,9 @@ class NliLoraTraining:
 
     def eta_s(self) -> float | None:
         """Of the steps that are left, at the pace of those done."""
-        at, elapsed_s = self.position, self.elapsed_s()
-        if not at.step:
-            return None
-        return self.limits.within_time_s(elapsed_s / at.step * (self.steps - at.step), spent_s=elapsed_s)
+        at, spent_s = self.position, self.elapsed_s()
+        needed_s = spent_s / at.step * (self.steps - at.step) if at.step else None
+        return None if needed_s is None else self.limits.within_time_s(needed_s, spent_s=spent_s)
 
     def run(self) -> None:
         """Train to the end, and leave the weights of the best epoch in the model.
