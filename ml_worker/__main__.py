@@ -64,9 +64,7 @@ class Server(uvicorn.Server):
 
 
 async def serve(options: Options, listener: socket.socket, models: ModelThread) -> None:
-    machine = JobMachine(
-        JobOptions(options.jobs_root, options.adapters_root, encoder_parameters=models.encoder_parameters)
-    )
+    machine = JobMachine(JobOptions(options.jobs_root, options.adapters_root, base=lambda: models.serving))
     lifetime = Lifetime(
         idle_s=options.idle_s,
         linger_s=options.linger_s,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -24,6 +25,16 @@ OVERHEAD_FACTOR = 2.0
 #: Short enough that most of them run undisturbed on a busy machine; the fastest counts.
 PROBES, PROBE_ROUNDS = 20, 4
 REPORT = "report.json"
+#: The first steps are slower than all others: a training of fewer says little about one of hundreds.
+MEASURED_STEPS_MIN = 10
+
+
+class Base(Protocol):
+    """What is asked of the model that will be trained."""
+
+    fingerprint: str
+    #: Without the word embeddings, which cost no time.
+    encoder_parameters: int
 
 
 def planned_steps(order: Preflight) -> int:
@@ -49,11 +60,13 @@ def _reports(jobs_root: Path, key: bytes | None) -> Iterator[NliReport]:
             continue
 
 
-def measured_s_per_char(jobs_root: Path, device: str, threads: int, *, key: bytes | None = None) -> float | None:
-    """Of training, per character of a pair; of the newest job under the same conditions."""
-    for report in _reports(jobs_root, key):
+def measured_s_per_char(order: Preflight, jobs_root: Path, device: Device, fingerprint: str) -> float | None:
+    """Of training, per character of a pair; of the newest job that computed the same in the same place."""
+    wanted = (device, order.limits.threads, fingerprint, order.recipe.targets)
+    for report in _reports(jobs_root, as_bytes(order.key)):
         done = report.training
-        if (done.device, done.threads) == (device, threads):
+        found = (done.device, done.threads, report.fingerprint, report.recipe.targets)
+        if found == wanted and done.steps >= MEASURED_STEPS_MIN:
             batch = done.samples_per_s * done.duration_s / done.steps
             return done.duration_s / (done.steps * pairs_a_step(report.recipe, round(batch)) * report.data.chars_mean)
     return None
@@ -88,17 +101,17 @@ def calculated_s_per_char(parameters: int, threads: int) -> float:
     return per_token * PADDING_FACTOR / CHARS_PER_TOKEN
 
 
-def preflight(order: Preflight, jobs_root: Path, probes: Probes, *, parameters: int | None) -> PreflightReply:
-    """Answer without starting or writing anything."""
+def preflight(order: Preflight, jobs_root: Path, probes: Probes, *, base: Base | None) -> PreflightReply:
+    """Answer without starting or writing anything. `base`: None while it is loading."""
     steps, limits = planned_steps(order), order.limits
     device, problem = _accepted(order, jobs_root, probes)
     if problem is not None:  # nothing is estimated of a training that would be refused
         return PreflightReply(device=device, steps=steps, estimate_s=None, warnings=[], problem=problem)
-    pace = measured_s_per_char(jobs_root, device, limits.threads, key=as_bytes(order.key))
-    if pace is None and parameters is not None and device == "cpu":
-        pace = calculated_s_per_char(parameters, limits.threads)
+    pace = None if base is None else measured_s_per_char(order, jobs_root, device, base.fingerprint)
+    if pace is None and base is not None and device == "cpu":
+        pace = calculated_s_per_char(base.encoder_parameters, limits.threads)
     pairs = steps * pairs_a_step(order.recipe, limits.batch or order.recipe.batch)
-    estimate_s = None if pace is None else pace * pairs * order.chars_mean
+    estimate_s = None if pace is None else limits.within_time_s(pace * pairs * order.chars_mean)
     warned = device == "cpu" and estimate_s is not None
     return PreflightReply(
         device=device,

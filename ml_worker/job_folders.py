@@ -4,10 +4,12 @@ The lock is held by the training child for its whole life and released by the ke
 however it dies; a process id alone could by then belong to somebody else.
 """
 
+import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +25,13 @@ class JobRefused(Exception):
     def __init__(self, code: JobProblemCode, message: str) -> None:
         super().__init__(message)
         self.problem = JobProblem(code=code, message=message)
+
+
+def full_disk(error: Exception) -> JobProblem | None:
+    """What a disk without room is told as; None for every other error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return JobProblem(code="insufficient_disk", message=f"{error}; free some space, then resume the job")
+    return None
 
 
 def sync_folder(path: Path) -> None:
@@ -146,24 +155,35 @@ class JobFolder:
             )
 
     def read_status(self) -> JobStatus | None:
-        """None: no worker has seen this job yet."""
+        """None: no worker has seen this job yet.
+
+        Raises:
+            JobRefused: `failed`, when the file cannot be read.
+        """
         try:
             return JobStatus.model_validate_json(self.state.read_bytes())
         except FileNotFoundError:
             return None
+        except (OSError, ValidationError) as error:
+            raise JobRefused(
+                "failed", f"the state of job {self.path.name!r} cannot be read; finetune(action='start') begins anew"
+            ) from error
 
     def write_status(self, status: JobStatus) -> None:
+        """Whoever ends a job for good ends its checkpoints here: nothing resumes from them."""
+        if status.state == "cancelled":
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
         write_atomically(self.state, status.model_dump_json(indent=1).encode())
 
     def is_running(self) -> bool:
         """Whether a training child is alive, whoever started it."""
-        if not self.lock.exists():
-            return False
-        with self.lock.open("rb") as file:
-            try:
+        try:
+            with self.lock.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
         return False
 
     @contextmanager
@@ -194,5 +214,6 @@ def reconciled(
         return newest
     state = "cancelled" if folder.cancel.exists() else "interrupted"
     ended = newest.model_copy(update={"state": state, "pid": None, "eta_s": None, "ended_at": now()})
-    folder.write_status(ended)
+    with suppress(OSError):  # no room, or a folder that is just being deleted: it is true all the same
+        folder.write_status(ended)
     return ended

@@ -7,9 +7,7 @@ that died as well is found to be `interrupted`, and what waited still waits.
 import asyncio
 import logging
 import os
-import shutil
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
@@ -18,18 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from ml_worker import estimates
-from ml_worker.job_folders import JobFolder, JobRefused, reconciled
+from ml_worker import estimates, job_children
+from ml_worker.job_folders import JobFolder, JobRefused, full_disk, reconciled
 from ml_worker.training.preconditions import Probes, check_disk, choose_device
 from schema import sealing
-from schema.jobs import JobStatus, Preflight, PreflightReply
+from schema.jobs import JobProblem, JobStatus, Preflight, PreflightReply
 
 log = logging.getLogger(__name__)
 
-#: How much a training child gives way to the worker that serves.
-NICENESS = 10
 #: Between two looks at a job's folder.
 LOOK_S = 0.2
 #: A child that was asked to stop and has not is killed after this time; its newest checkpoint stays.
@@ -46,8 +40,8 @@ class JobOptions:
     jobs_root: Path
     adapters_root: Path
     probes: Probes = Probes()  # noqa: RUF009 - immutable
-    #: Parameters of the base without its word embeddings; None while it is not known.
-    encoder_parameters: Callable[[], int | None] = lambda: None
+    #: What would be trained; None while it is loading.
+    base: Callable[[], estimates.Base | None] = lambda: None
 
 
 class JobMachine:
@@ -65,6 +59,8 @@ class JobMachine:
         self._watches: set[asyncio.Task[None]] = set()
         #: Of jobs that wait or run here.
         self._keys: dict[str, bytes] = {}
+        #: Jobs that could not be started, where a full disk still keeps that from being written.
+        self._unwritten: dict[str, JobStatus] = {}
 
     # Looking
 
@@ -76,19 +72,21 @@ class JobMachine:
         """
         folder = JobFolder(self._options.jobs_root / job_id, self._keys.get(job_id))
         if "/" in job_id or job_id.startswith(".") or not folder.path.is_dir():
-            raise JobRefused("not_found", f"no job {job_id!r}; GET /jobs lists them")
+            raise JobRefused("not_found", f"no job {job_id!r}; finetune_status() lists them")
         return folder
 
     def status(self, job_id: str) -> JobStatus:
         """What is true now, also of a job whose child was killed.
 
         Raises:
-            JobRefused: `not_found`.
+            JobRefused: `not_found`, or `failed` where the state cannot be read.
         """
         folder = self.folder(job_id)
-        status = folder.read_status()
+        status = self._failed_unwritten(folder) or folder.read_status()
         if status is None:
-            raise JobRefused("not_found", f"job {job_id!r} was prepared but never started; POST /jobs starts it")
+            raise JobRefused(
+                "not_found", f"job {job_id!r} was prepared but never started; finetune(action='start') begins anew"
+            )
         status = reconciled(folder, status)
         if status.is_final:
             self._keys.pop(job_id, None)
@@ -109,7 +107,7 @@ class JobMachine:
         """Every job that was ever started here, oldest first; folders that are no jobs are passed over."""
         found = []
         for path in self._options.jobs_root.iterdir() if self._options.jobs_root.is_dir() else ():
-            with suppress(JobRefused, ValidationError):
+            with suppress(JobRefused):
                 found.append(self.status(path.name))
         return sorted(found, key=lambda status: (status.created_at, status.job_id))
 
@@ -124,7 +122,7 @@ class JobMachine:
         """Find what an earlier worker left: running children are watched, dead ones noted, waiting ones go on."""
         for status in self.all():
             if status.state in ACTIVE:
-                self._watch(self._wait_for_adopted(status.job_id))
+                self._watch(self._wait_for_end(self.folder(status.job_id)))
         self._start_next()
 
     def start(self, job_id: str, key: bytes | None = None) -> JobStatus:
@@ -195,9 +193,8 @@ class JobMachine:
             return status
         if status.state in RESUMABLE or status.state == "waiting":
             folder.cancel.touch()
-            shutil.rmtree(folder.checkpoints, ignore_errors=True)
             status = status.model_copy(update={"state": "cancelled", "ended_at": _now(), "pid": None, "eta_s": None})
-            folder.write_status(status.model_copy(update={"waits_for_key": False}))
+            self._write(folder, status.model_copy(update={"waits_for_key": False}))
         return self.status(job_id)
 
     async def stop(self) -> None:
@@ -215,7 +212,7 @@ class JobMachine:
 
     def _queue(self, folder: JobFolder, status: JobStatus) -> JobStatus:
         status = status.model_copy(update={"waits_for_key": False})
-        folder.write_status(status)
+        self._write(folder, status)
         if folder.key is not None:
             self._keys[status.job_id] = folder.key
         self._start_next()
@@ -235,38 +232,55 @@ class JobMachine:
     async def _run_child(self, folder: JobFolder, status: JobStatus) -> None:
         try:
             self._child = await self._spawn(folder, status)
-            await _hand_over(folder.key, self._child)
+            await job_children.hand_over(folder.key, self._child)
             if folder.cancel.exists():  # asked while there was no process to ask
                 self._child.terminate()
             await self._child.wait()
         except (OSError, JobRefused) as error:
             log.error("job %s could not be started: %s", status.job_id, error)  # noqa: TRY400 - the message says all
+            if not folder.is_running():  # another process may be training it, which then says how that ends
+                self._fail(folder, status, error)
         self._child = self._starting = None
-        self.status(status.job_id)
-        self._start_next()
+        if not folder.path.is_dir():  # deleted meanwhile: nobody will ask how it ended
+            self._keys.pop(status.job_id, None)
+            self._unwritten.pop(status.job_id, None)
+        await self._wait_for_end(folder)
 
     async def _spawn(self, folder: JobFolder, status: JobStatus) -> asyncio.subprocess.Process:
         """Start the child with the lock already held, so that nobody ever sees a running job without one."""
-        with folder.held() as lock, _output(folder).open("ab") as output:
+        with folder.held() as lock:
             started_at = status.started_at or _now()
             folder.write_status(status.model_copy(update={"state": "preparing", "started_at": started_at}))
-            return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "ml_worker.training.run", str(folder.path)),
-                *("--adapters-root", str(self._options.adapters_root), "--nice", str(NICENESS), "--locked"),
-                *(() if folder.key is None else ("--key-on-stdin",)),
-                stdin=asyncio.subprocess.DEVNULL if folder.key is None else asyncio.subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                # A session of its own: Ctrl-C in a terminal stops the worker, which then stops the child in order.
-                start_new_session=True,
-                pass_fds=(lock,),
-                env=_child_environment(folder),
-            )
+            return await job_children.spawn(folder, lock, self._options.adapters_root)
 
-    async def _wait_for_adopted(self, job_id: str) -> None:
-        while self.folder(job_id).is_running():  # noqa: ASYNC110 - the kernel tells nobody when another's lock goes
+    async def _wait_for_end(self, folder: JobFolder) -> None:
+        """Let the next one begin once nobody trains this one, also where its folder was deleted meanwhile."""
+        while folder.is_running():  # noqa: ASYNC110 - the kernel tells nobody when another's lock goes
             await asyncio.sleep(LOOK_S)
         self._start_next()
+
+    def _fail(self, folder: JobFolder, status: JobStatus, error: OSError | JobRefused) -> None:
+        """End a job that cannot be started: left waiting, it would be tried again at once and hold up the others."""
+        problem = error.problem if isinstance(error, JobRefused) else full_disk(error)
+        if problem is None:
+            problem = JobProblem(code="failed", message=f"its process did not start: {error}; resume the job")
+        state = "cancelled" if folder.cancel.exists() else "failed"  # asked while it was being started
+        failed = status.model_copy(update={"state": state, "problem": problem, "ended_at": _now()})
+        self._unwritten[status.job_id] = failed
+        self._failed_unwritten(folder)
+
+    def _failed_unwritten(self, folder: JobFolder) -> JobStatus | None:
+        """How a job ended whose folder does not say so yet; each look tries again to write it there."""
+        failed = self._unwritten.get(folder.path.name)
+        if failed is not None:
+            with suppress(OSError):
+                self._write(folder, failed)
+        return failed
+
+    def _write(self, folder: JobFolder, status: JobStatus) -> None:
+        """Whatever is written is newer than what could not be."""
+        folder.write_status(status)
+        self._unwritten.pop(status.job_id, None)
 
     async def _kill_late(self, job_id: str) -> None:
         deadline = time.monotonic() + STOP_GRACE_S
@@ -307,39 +321,8 @@ class JobMachine:
 
     def preflight(self, order: Preflight) -> PreflightReply:
         """Whether such a job would be accepted, and how long it would take."""
-        return estimates.preflight(
-            order, self._options.jobs_root, self._options.probes, parameters=self._options.encoder_parameters()
-        )
-
-
-def _output(folder: JobFolder) -> Path:
-    """Where a child's output goes. The child of a sealed job writes its log itself, sealed."""
-    return Path(os.devnull) if folder.is_sealed else folder.log
-
-
-async def _hand_over(key: bytes | None, child: asyncio.subprocess.Process) -> None:
-    """Through a pipe that closes at once: neither arguments, environment nor any file ever hold the key."""
-    if key is None:
-        return
-    assert child.stdin is not None, "a child that needs a key has a pipe to read it from"
-    with suppress(ConnectionError):  # it has died already, which is seen by its end
-        child.stdin.write(key)
-        await child.stdin.drain()
-    child.stdin.close()
+        return estimates.preflight(order, self._options.jobs_root, self._options.probes, base=self._options.base())
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _child_environment(folder: JobFolder) -> dict[str, str]:
-    """The library counts threads when it starts, before the child can say how many it may use."""
-    threads = str(folder.read_request().limits.threads)
-    return {
-        **os.environ,
-        "OMP_NUM_THREADS": threads,
-        "MKL_NUM_THREADS": threads,
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "PYTHONUNBUFFERED": "1",
-    }

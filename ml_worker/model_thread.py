@@ -32,10 +32,6 @@ class ModelThread:
         """None until the models are loaded."""
         return self._serving
 
-    def encoder_parameters(self) -> int | None:
-        """How many there are without the word embeddings, which cost no time; None until they are loaded."""
-        return self._serving.encoder_parameters if self._serving else None
-
     def require_serving(self) -> "Serving":
         """
         Raises:

@@ -120,6 +120,10 @@ class Limits(Message):
     #: `auto`: the GPU where there is one; one without room is refused.
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
+    def within_time_s(self, needed_s: float, *, spent_s: float = 0.0) -> float:
+        """How long a training goes on that needs so much more time and has taken so much already."""
+        return needed_s if self.time_s is None else min(needed_s, max(0.0, self.time_s - spent_s))
+
 
 class NliLoraRequest(Message):
     """`request.json`."""
@@ -218,7 +222,7 @@ class JobStatus(Message):
     kind: JobKind
     state: RunState
     step: int = 0
-    #: Null until the data were read.
+    #: That will be taken at most; null until the data were read.
     steps: int | None = None
     loss: float | None = None
     validation_loss: float | None = None
@@ -262,8 +266,9 @@ class Preflight(Message):
 
 class PreflightReply(Message):
     device: Literal["cpu", "cuda"]
+    #: That will be taken at most.
     steps: int
-    #: Null where it would be refused, and while the base is loading and no earlier job was measured.
+    #: Null where it would be refused, and while the base is loading.
     estimate_s: float | None
     warnings: list[str]
     #: Why it would be refused.

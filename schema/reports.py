@@ -71,13 +71,13 @@ class Prediction(Message):
 
 
 class Change(Message):
-    """A held-out sample on which base and candidate disagree."""
+    """A held-out sample on which the candidate disagrees with the champion, or with the base where there is none."""
 
     sample_id: str
     premise: str
     hypothesis: str
     label: Label
-    base: Label
+    before: Label
     candidate: Label
 
 

@@ -53,13 +53,16 @@ def render_page(report: NliReport) -> str:
         lstrip_blocks=True,
     )
     models = {"base": report.base, "champion": report.champion, "candidate": report.candidate}
+    # What the person has today: only against that does the candidate change anything for them.
+    before, scores_before = ("base", report.base) if report.champion is None else ("champion", report.champion)
     return environment.get_template("page.html.j2").render(
         report=report,
         labels=LABELS,
         models={name: scores for name, scores in models.items() if scores is not None},
         curve=curve_lines(report.training.curve),
+        before=before,
         reliability={
-            "before": reliability_line(report.base.reliability),
+            "before": reliability_line(scores_before.reliability),
             "after": reliability_line(report.candidate.reliability),
         },
         width=WIDTH,

@@ -127,8 +127,14 @@ def newest(root: Path, key: bytes | None = None) -> Checkpoint | None:
 
 
 def _read(folder: Path, key: bytes | None) -> Checkpoint:
+    """Onto the CPU: the GPU it was written on may be gone."""
     step = int(folder.name.removeprefix("step-"))
     if not sealing.is_sealed(folder / TENSORS):
-        return Checkpoint(step, load_file(folder / TENSORS), torch.load(folder / STATE, weights_only=True))
+        return Checkpoint(step, load_file(folder / TENSORS), _load_state(folder / STATE))
     tensors, state = (sealing.read(folder / name, key, _place(folder / name)) for name in (TENSORS, STATE))
-    return Checkpoint(step, load_tensors(tensors), torch.load(io.BytesIO(state), weights_only=True))
+    return Checkpoint(step, load_tensors(tensors), _load_state(io.BytesIO(state)))
+
+
+def _load_state(file: Path | io.BytesIO) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return state

@@ -1,6 +1,7 @@
 """Answer the hold-out with base, champion and candidate, as they will serve, and gather everything a decision needs."""
 
 import resource
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,7 +100,7 @@ def build_report(
     pairs = texts(holdout)
     base, candidate = models.base.answer(pairs, check), models.candidate.answer(pairs, check)
     champion = None if models.champion is None else models.champion.answer(pairs, check)
-    changes = changed(holdout, base, candidate)
+    changes = changed(holdout, base if champion is None else champion, candidate)
     assert models.candidate.adapter is not None, "what was trained is an adapter"
     return NliReport(
         job_id=request.job_id,
@@ -139,19 +140,19 @@ def build_report(
     )
 
 
-def changed(holdout: Sequence[Sample], base: Probabilities, candidate: Probabilities) -> list[Change]:
-    """The held-out samples on which base and candidate disagree."""
+def changed(holdout: Sequence[Sample], before: Probabilities, candidate: Probabilities) -> list[Change]:
+    """The held-out samples that the candidate answers otherwise than what serves before it."""
     return [
         Change(
             sample_id=sample.sample_id,
             premise=sample.premise,
             hypothesis=sample.hypothesis,
             label=sample.label,
-            base=LABELS[before],
-            candidate=LABELS[after],
+            before=LABELS[earlier],
+            candidate=LABELS[later],
         )
-        for sample, before, after in zip(holdout, base.argmax(axis=1), candidate.argmax(axis=1), strict=True)
-        if before != after and sample.label is not None
+        for sample, earlier, later in zip(holdout, before.argmax(axis=1), candidate.argmax(axis=1), strict=True)
+        if earlier != later and sample.label is not None
     ]
 
 
@@ -226,4 +227,5 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Of this process, or of the GPU where that is what counts."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # macOS counts in bytes, Linux in KiB

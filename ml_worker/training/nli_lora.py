@@ -117,12 +117,13 @@ class NliLoraTraining:
     ) -> None:
         """`key` seals the checkpoints, and opens those that are sealed."""
         self.base, self.data, self.recipe, self.seed, self.limits = base, data, recipe, seed, limits
-        self.root, self.device, self.watchers = checkpoints_root, device, watchers
-        self.key = key
+        self.root, self.device, self.watchers, self.key = checkpoints_root, device, watchers, key
         self.batch = limits.batch or recipe.batch
         self.epoch_steps = -(-len(data.parts.train) // self.batch)
-        self.steps = recipe.epochs * self.epoch_steps
-        self.warmup = warmup_steps(recipe, self.steps)
+        #: Over which the learning rate rises and falls, and how many of them will be taken at most.
+        self.schedule_steps = recipe.epochs * self.epoch_steps
+        self.steps = min(self.schedule_steps, limits.steps_max or self.schedule_steps)
+        self.warmup = warmup_steps(recipe, self.schedule_steps)
         torch.manual_seed(seed)
         self.nli = NliModel(base, device)
         self.model = lora.attach(base.model, recipe).to(device)
@@ -156,7 +157,7 @@ class NliLoraTraining:
         return logits
 
     def estimate_s(self) -> float:
-        """How long the training will take, from two steps that leave no trace."""
+        """How long the training will take at most, from two steps that leave no trace."""
         train = sorted(self.data.parts.train, key=lambda s: len(s.premise) + len(s.hypothesis))
         middle = max(0, (len(train) - self.batch) // 2)
         seconds = 0.0
@@ -167,12 +168,13 @@ class NliLoraTraining:
                 self._learn(train[middle : middle + self.batch], self._rehearsed())
                 seconds = self.watchers.clock() - since
         self.optimizer.zero_grad(set_to_none=True)
-        return seconds * self.steps
+        return self.limits.within_time_s(seconds * self.steps)
 
     def eta_s(self) -> float | None:
         """Of the steps that are left, at the pace of those done."""
-        at = self.position
-        return self.elapsed_s() / at.step * (self.steps - at.step) if at.step else None
+        at, spent_s = self.position, self.elapsed_s()
+        needed_s = spent_s / at.step * (self.steps - at.step) if at.step else None
+        return None if needed_s is None else self.limits.within_time_s(needed_s, spent_s=spent_s)
 
     def run(self) -> None:
         """Train to the end, and leave the weights of the best epoch in the model.
@@ -219,7 +221,7 @@ class NliLoraTraining:
 
     def _step(self, samples: Sequence[Sample]) -> None:
         at = self.position
-        rate = self.recipe.learning_rate * learning_rate_factor(at.step, steps=self.steps, warmup=self.warmup)
+        rate = self.recipe.learning_rate * learning_rate_factor(at.step, steps=self.schedule_steps, warmup=self.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -342,6 +344,7 @@ class NliLoraTraining:
         self.optimizer.load_state_dict(found.state["optimizer"])
         torch.set_rng_state(found.state["random"])
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(found.state["random_cuda"])
+            # None of a training that began on the CPU; more than there are GPUs of one that began on another machine.
+            torch.cuda.set_rng_state_all(found.state["random_cuda"][: torch.cuda.device_count()])
         self.position = Position(**found.state["position"])
         self.position.resumed += 1

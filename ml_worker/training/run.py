@@ -7,9 +7,7 @@ and its adapter is either whole or not there.
 """
 
 import argparse
-import errno
 import os
-import shutil
 import sys
 import traceback
 from contextlib import nullcontext
@@ -21,7 +19,7 @@ from pydantic import ValidationError
 from ml_worker.base_models import BaseModel, load_base
 from ml_worker.errors import AdapterRefused, BaseRefused
 from ml_worker.evaluation.page import render_page
-from ml_worker.job_folders import JobFolder, JobRefused
+from ml_worker.job_folders import JobFolder, JobRefused, full_disk
 from ml_worker.training import artifacts
 from ml_worker.training.balance import balance_warnings
 from ml_worker.training.job_report import Models, build_report, load_model
@@ -75,7 +73,6 @@ def run_to_an_end(run: "Run", progress: Progress) -> int:
         run.everything()
     except Interrupted:
         if run.folder.cancel.exists():
-            shutil.rmtree(run.folder.checkpoints, ignore_errors=True)
             progress.enter("cancelled")
         else:
             progress.enter("interrupted")
@@ -98,8 +95,8 @@ def run_to_an_end(run: "Run", progress: Progress) -> int:
 
 
 def as_problem(error: Exception, *, is_sealed: bool = False) -> JobProblem:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return JobProblem(code="insufficient_disk", message=f"{error}; free some space, then resume the job")
+    if (problem := full_disk(error)) is not None:
+        return problem
     # An error may quote a text, and `state.json` is never sealed.
     said = type(error).__name__ if is_sealed else f"{type(error).__name__}: {error}"
     return JobProblem(code="failed", message=f"{said}; the job's log has the rest")

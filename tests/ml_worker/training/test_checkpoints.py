@@ -58,6 +58,14 @@ def test_plain_ones_of_a_folder_that_was_sealed_later_are_still_read(tmp_path):
     assert checkpoints.newest(root, key).state == {"step": 1}
 
 
+def test_one_that_was_written_on_a_gpu_is_read_where_there_is_none(tmp_path, key, monkeypatch):
+    root = tmp_path / "checkpoints"
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+    checkpoints.save(root, 1, {"w": torch.ones(4)}, {"moment": torch.ones(4)}, keep=10, key=key)
+
+    assert checkpoints.newest(root, key).state["moment"].device.type == "cpu"
+
+
 def test_none_is_found_where_none_is_whole(tmp_path):
     assert checkpoints.newest(tmp_path / "nothing") is None
 

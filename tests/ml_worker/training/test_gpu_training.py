@@ -5,6 +5,7 @@ import signal
 import pytest
 import torch
 
+from schema.jobs import Limits
 from schema.reports import NliReport
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -45,3 +46,18 @@ def test_an_interrupted_training_goes_on_on_the_gpu_and_answers_like_an_undistur
     assert (resumed.training.resumed, resumed.training.steps) == (1, undisturbed.training.steps)
     for one, other in zip(undisturbed.predictions, resumed.predictions, strict=True):
         assert one.candidate.model_dump() == pytest.approx(other.candidate.model_dump(), abs=0.02)
+
+
+@pytest.mark.parametrize(("first", "then"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_an_interrupted_training_goes_on_on_the_other_device(child, make_job, recipe, wait_until, first, then):
+    folder = make_job(recipe=recipe.model_copy(update={"epochs": 30, "patience": 30}), limits=Limits(device=first))
+    process = child(folder)
+    wait_until(process, lambda: folder.read_status().step > 0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WAIT_S) == 1
+    assert (folder.read_status().state, folder.read_status().device) == ("interrupted", first), folder.log.read_text()
+    request = folder.read_request().model_copy(update={"limits": Limits(device=then)})
+    folder.request.write_text(request.model_dump_json(), encoding="utf-8")
+    assert child(folder).wait(WAIT_S) == 0, folder.log.read_text()
+
+    assert (read_report(folder).training.device, read_report(folder).training.resumed) == (then, 1)

@@ -151,6 +151,19 @@ def test_an_interrupted_training_ends_like_an_undisturbed_one(make_training, ste
     assert (undisturbed.position.resumed, resumed.position.resumed) == (0, 1)
 
 
+def test_a_training_that_began_on_a_gpu_goes_on_where_there_is_none(make_training, monkeypatch):
+    undisturbed = make_training(root="undisturbed")
+    undisturbed.run()
+    stop = StopAt(13)
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+    with pytest.raises(Interrupted):
+        make_training(watchers=Watchers(on_step=stop.on_step, should_stop=stop.should_stop)).run()
+    resumed = make_training()
+    resumed.run()
+
+    assert_equal(weights(undisturbed), weights(resumed))
+
+
 def test_a_finished_training_is_not_trained_again(make_training):
     first = make_training()
     first.run()
@@ -175,6 +188,27 @@ def test_a_time_limit_ends_the_training_cleanly(make_training):
 
     assert training.position.stopped_by == "time_limit"
     assert 0 < training.position.step < training.steps
+
+
+def test_what_is_told_of_its_length_knows_both_limits(make_training):
+    """While the learning rate rises and falls as if there were none."""
+    told, ticks = [], iter(range(100_000))
+
+    def tell(training):
+        told.append((training.position.step, training.steps, training.eta_s()))
+
+    watchers = Watchers(on_step=tell, clock=lambda: float(next(ticks)))
+    short = make_training(root="short", steps_max=3, watchers=watchers)
+    assert (short.steps, short.estimate_s()) == (3, 3.0)
+    short.run()
+    whole = make_training(root="whole", time_s=9.0, watchers=watchers)
+
+    assert [(step, steps) for step, steps, _ in told] == [(1, 3), (2, 3), (3, 3)]
+    assert told[-1][2] == 0
+    assert (whole.estimate_s(), whole.steps) == (9.0, short.schedule_steps)
+    assert short.warmup == whole.warmup
+    whole.run()
+    assert all(eta_s <= 9 for _, _, eta_s in told)
 
 
 def test_steps_and_batch_can_be_limited(make_training):

@@ -135,6 +135,8 @@ def test_the_champion_answers_the_same_samples(make_job, make_samples):
 
     found = report(second)
     assert found.champion == found.candidate
+    assert found.candidate.accuracy > found.base.accuracy
+    assert (found.changes, found.changes_total) == ([], 0), "nothing, for whom the champion serves already"
     assert all(prediction.champion == prediction.candidate for prediction in found.predictions)
 
 

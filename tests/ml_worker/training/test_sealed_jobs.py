@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ml_worker.estimates import measured_s_per_char
 from ml_worker.job_folders import JobFolder, JobRefused
 from ml_worker.jobs import JobMachine, JobOptions
 from ml_worker.training import checkpoints, run
@@ -165,7 +166,7 @@ async def reach(machine, job_id, state):
     return status
 
 
-async def test_it_starts_with_its_key_alone(machine, make_sealed, recipe):
+async def test_it_starts_with_its_key_alone(machine, make_sealed, recipe, base, tmp_path):
     folder = make_sealed("one")
     for key, said in ((None, "no key was given; ask through the server"), (OTHER, "belongs to another key")):
         with pytest.raises(JobRefused, match=said) as refused:
@@ -178,8 +179,9 @@ async def test_it_starts_with_its_key_alone(machine, make_sealed, recipe):
     assert readable(folder) == set()
     assert machine._keys == {}
     order = Preflight(recipe=recipe, samples=120, chars_mean=60, key=KEY.hex())
-    assert machine.preflight(order).estimate_s > 0, "from the pace of the sealed job"
-    assert machine.preflight(order.model_copy(update={"key": None})).estimate_s is None
+    conditions = (tmp_path / "jobs", folder.read_status().device, base.fingerprint)
+    assert measured_s_per_char(order, *conditions) > 0, "from the pace of the sealed job"
+    assert measured_s_per_char(order.model_copy(update={"key": None}), *conditions) is None
 
 
 async def test_a_worker_that_finds_it_waiting_leaves_it_waiting_until_the_key_comes_again(
