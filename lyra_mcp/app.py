@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from lyra_mcp import prompts, resources
 from lyra_mcp.errors import LyraError
-from lyra_mcp.operations import retention
+from lyra_mcp.operations import reconciling, retention
 from lyra_mcp.operations.services import Services, build_services
 from lyra_mcp.settings import Settings
 from lyra_mcp.tools import find_tools, split_name, tool_names
@@ -84,12 +84,16 @@ def build_server(settings: Settings, *, services: Callable[[Settings], Services]
     @asynccontextmanager
     async def lifespan(_: MCPServer[Services]) -> AsyncIterator[Services]:
         lyra = services(settings)
-        kept = asyncio.create_task(retention.keep_applying(lyra), name="retention")
+        kept = [
+            asyncio.create_task(retention.keep_applying(lyra), name="retention"),
+            asyncio.create_task(reconciling.keep_reconciling(lyra), name="reconciling"),
+        ]
         try:
             yield lyra
         finally:
-            kept.cancel()
-            await asyncio.wait([kept])
+            for task in kept:
+                task.cancel()
+            await asyncio.wait(kept)
             await lyra.close()
 
     server = LyraServer(

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 #: Of the newest jobs, so many are looked at; at most one of them is under way.
 LOOKED_AT_MAX = 20
+#: Nobody waits longer for a training that has ended to count.
+LOOK_S = 30.0
 #: Between the writing of a job's folder and the worker's first word on it lies at most the start of a worker.
 ORDER_GRACE = timedelta(minutes=3)
 
@@ -33,6 +35,22 @@ STATES: dict[RunState, JobState] = {
     "failed": "failed",
     "interrupted": "interrupted",
 }
+
+
+async def keep_reconciling(services: Services) -> None:
+    """For as long as a server runs: what a training made becomes a version, and may serve, without anybody asking."""
+    while True:
+        await anyio.sleep(LOOK_S)
+        try:
+            if services.database.path.exists() and await _is_anything_under_way(services):
+                await reconcile(services)
+        except LyraError as error:
+            log.warning("the training under way is looked at again in %g s: %s", LOOK_S, error)
+
+
+async def _is_anything_under_way(services: Services) -> bool:
+    async with services.database.reading() as tx:
+        return await jobs.find_job_under_way(tx, "nli_lora") is not None
 
 
 async def reconcile(services: Services) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lyra_mcp.errors import Conflict, DiskFull, NotFound, WorkerGone
-from lyra_mcp.operations import finetuning
+from lyra_mcp.operations import finetuning, reconciling
 from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.storage import job_folders
 from schema.jobs import JobProblem
@@ -286,6 +286,21 @@ async def test_an_adapter_that_passes_serves_without_asking_where_the_person_set
     failed = await finetuning.watch(willing, second.job_id)
 
     assert (passed.job.state, failed.job.state) == ("champion", "candidate")
+
+
+async def test_a_server_that_nobody_asks_finds_a_training_that_has_ended(
+    lyra, settings, services, machine, ready, start, monkeypatch
+):
+    monkeypatch.setattr(reconciling, "LOOK_S", 0.01)
+    willing = replace(services, settings=settings.model_copy(update={"auto_activate": True}))
+    job = await start(willing)
+    machine.finish(job.job_id)
+
+    task = asyncio.create_task(reconciling.keep_reconciling(willing))
+    async with asyncio.timeout(5):
+        while await lyra.sql("SELECT state FROM jobs WHERE state <> 'champion'"):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+    task.cancel()
 
 
 async def test_nothing_replaces_by_itself_what_it_was_not_compared_with(
