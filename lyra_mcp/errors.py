@@ -25,8 +25,13 @@ from typing import ClassVar
 class LyraError(Exception):
     code: ClassVar[str] = "E_INTERNAL"
 
+    @property
+    def message(self) -> str:
+        """Without the code: for a place that tells only what is wrong, such as a job's `problem`."""
+        return super().__str__()
+
     def __str__(self) -> str:
-        return f"{self.code}: {super().__str__()}"
+        return f"{self.code}: {self.message}"
 
 
 class Refused(LyraError):

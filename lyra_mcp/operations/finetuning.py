@@ -39,7 +39,7 @@ class Plan:
     @property
     def obstacle(self) -> str:
         """In words; empty when it can start."""
-        return str(self.refusal.args[0]) if self.refusal else ""
+        return self.refusal.message if self.refusal else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     except LyraError as error:
         # A worker that took the order and died before it answered leaves a job that can be resumed.
         if read_run(services, job.job_id) is None:
-            await move(services, job, "failed", problem=str(error))
+            await move(services, job, "failed", problem=error.message)
             raise
     return job
 

@@ -71,7 +71,7 @@ async def _reconcile_job(services: Services, job: Job) -> None:
         if run is not None and run.waits_for_key:
             run = await _hand_over_key(services, run)
     except StorageFailed as error:
-        await move(services, job, "failed", problem=str(error))
+        await move(services, job, "failed", problem=error.message)
         return
     if run is None:
         await _reconcile_unheard(services, job)
@@ -134,7 +134,7 @@ async def _register(services: Services, job: Job) -> None:
             )
         )
     except StorageFailed as error:
-        await move(services, job, "failed", problem=str(error))
+        await move(services, job, "failed", problem=error.message)
         return
     async with services.database.transaction() as tx:
         if await model_versions.find_version_of_job(tx, job.job_id):
@@ -164,7 +164,7 @@ async def _activate(services: Services, job: Job, number: int) -> None:
         await adapters.activate(services, number, reason="passed the gate; LYRA_AUTO_ACTIVATE is on", force=False)
     except LyraError as error:
         async with services.database.transaction() as tx:
-            problem = f"passed the gate, and could not be activated: {error}"
+            problem = f"passed the gate, and could not be activated: {error.message}"
             await jobs.update_state(tx, job.job_id, "candidate", problem=problem, updated_at=services.now())
 
 

@@ -153,7 +153,7 @@ async def test_a_start_the_worker_refuses_is_a_failed_job_with_its_problem_and_c
     machine.refused = None
     resumed = await finetuning.resume(services, failed.job.job_id)
 
-    assert (failed.job.state, failed.job.problem) == ("failed", "E_CONFLICT: the GPU is too full")
+    assert (failed.job.state, failed.job.problem) == ("failed", "the GPU is too full")
     assert (resumed.job.state, resumed.job.problem) == ("training", None)
 
 

@@ -299,7 +299,7 @@ async def test_a_key_that_does_not_open_a_waiting_job_is_told(planted, services,
     machine.write(job.job_id, "waiting", waits_for_key=True)
     machine.refused = StorageFailed("it belongs to another key; restore lyra.key from a backup, or train again")
 
-    assert await state(job) == ("failed", f"{machine.refused}")
+    assert await state(job) == ("failed", machine.refused.message)
     with pytest.raises(Conflict):
         await finetuning.cancel(services, job.job_id)
 

@@ -209,7 +209,7 @@ async def test_a_failed_job_shows_why(connect, machine):
         await agent.refused("finetune", action="start", confirm=True)
         [job] = (await agent.call("finetune_status"))["jobs"]
 
-    assert (job["state"], job["problem"], job["progress"]) == ("failed", "E_WORKER: no luck", None)
+    assert (job["state"], job["problem"], job["progress"]) == ("failed", "no luck", None)
 
 
 @pytest.mark.parametrize("named", [True, False])
