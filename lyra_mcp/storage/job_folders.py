@@ -77,7 +77,7 @@ def read_state(jobs_root: Path, job_id: str) -> JobStatus | None:
 
 
 def is_training(jobs_root: Path, job_id: str) -> bool:
-    """Whether a training process lives: it holds a lock that the kernel releases when it dies."""
+    """Whether a training process lives: it holds a lock that the kernel releases when it dies. Raises StorageFailed."""
     try:
         with (jobs_root / job_id / "lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,6 +85,8 @@ def is_training(jobs_root: Path, job_id: str) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise translate(error) from error
     return False
 
 

@@ -154,6 +154,41 @@ async def test_a_disk_too_full_to_seal_leaves_the_plain_file_and_it_is_tried_aga
     assert (still, readable(settings.home)) == ({"samples.jsonl", WEIGHTS}, set())
 
 
+@pytest.mark.parametrize("damaged", ["state.json", "lock", "log.sealed"])
+async def test_a_job_that_cannot_be_read_keeps_no_other_in_plain(
+    planted, lyra, services, plain, machine, settings, start, damaged
+):
+    jobs = []
+    for _ in range(3):
+        jobs.append(await start(plain, force=True))
+        machine.finish(jobs[-1].job_id)
+        await reconcile(plain)
+        await lyra.review(corrected=1)
+    path = settings.jobs_root / jobs[1].job_id / damaged
+    path.unlink(missing_ok=True)
+    path.mkdir()
+
+    await reconcile(services)
+
+    for job in (jobs[0], jobs[2]):
+        assert readable(settings.jobs_root / job.job_id) == readable(settings.adapters_root / job.job_id) == set()
+
+
+async def test_a_training_whose_state_cannot_be_read_is_not_sealed_while_its_process_lives(
+    planted, services, plain, machine, settings, start
+):
+    job = await start(plain)
+    machine.write(job.job_id, "failed", problem=JobProblem(code="failed", message="no luck"))
+    await reconcile(plain)
+    (settings.jobs_root / job.job_id / "state.json").write_text("{")
+    with machine.living(job.job_id):
+        await reconcile(services)
+        while_it_lives = "samples.jsonl" in names(settings.jobs_root / job.job_id)
+    await reconcile(services)
+
+    assert (while_it_lives, "samples.jsonl" in names(settings.jobs_root / job.job_id)) == (True, False)
+
+
 async def test_a_sealed_file_that_is_damaged_gives_way_to_a_plain_one(planted, services, machine, settings, start):
     job = await start()
     machine.finish(job.job_id)
