@@ -7,7 +7,7 @@ import anyio
 
 from lyra_mcp.domain.versions import UNDER_WAY, WATCHED, Job
 from lyra_mcp.errors import LyraError, NotFound, StorageFailed, Unavailable
-from lyra_mcp.operations import adapters, sealing
+from lyra_mcp.operations import adapters, checkpoints, sealing
 from lyra_mcp.operations.gating import judge_report
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import job_folders, jobs, model_versions
@@ -42,6 +42,7 @@ async def reconcile(services: Services) -> None:
     for job in found:
         if job.state in WATCHED:
             await _reconcile_job(services, job)
+    await checkpoints.remove_spent(services, limit=LOOKED_AT_MAX)
     try:
         await sealing.seal_ended(services, limit=LOOKED_AT_MAX)
     except LyraError as error:

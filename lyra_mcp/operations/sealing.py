@@ -5,7 +5,7 @@ from pathlib import Path
 
 import anyio
 
-from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, Job
+from lyra_mcp.domain.versions import UNDER_WAY, Job
 from lyra_mcp.errors import DiskFull, LyraError, StorageFailed
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import job_folders, jobs, sealed_jobs
@@ -59,8 +59,6 @@ def _seal_all(services: Services, found: Sequence[Job], key: bytes) -> int:
     for job in found:
         if job.job_id in going_on:
             continue
-        if job.state not in RESUMABLE:
-            sealed_jobs.remove_checkpoints(root, job.job_id)
         served = f"{services.adapters_place}{job.job_id}"
         try:
             count += sealed_jobs.seal_job(root, job.job_id, key)

@@ -63,6 +63,11 @@ def remove_folder(jobs_root: Path, job_id: str) -> None:
     shutil.rmtree(jobs_root / job_id, ignore_errors=True)
 
 
+def remove_checkpoints(jobs_root: Path, job_id: str) -> None:
+    """For a job that nobody can resume."""
+    shutil.rmtree(jobs_root / job_id / "checkpoints", ignore_errors=True)
+
+
 def read_state(jobs_root: Path, job_id: str) -> JobStatus | None:
     """What the worker last wrote of a job; None before it wrote anything."""
     path = jobs_root / job_id / "state.json"

@@ -1,6 +1,5 @@
 """What a training leaves to read or to serve: sealed under the user's key, and opened again where it is needed."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,11 +64,6 @@ def read_weights(folder: Path, key: bytes) -> bytes:
 def has_file(jobs_root: Path, job_id: str, name: str) -> bool:
     plain = jobs_root / job_id / name
     return plain.is_file() or sealing.is_sealed(plain)
-
-
-def remove_checkpoints(jobs_root: Path, job_id: str) -> None:
-    """For a job that nobody can resume."""
-    shutil.rmtree(jobs_root / job_id / "checkpoints", ignore_errors=True)
 
 
 def _checkpoints(folder: Path) -> Iterator[Path]:
