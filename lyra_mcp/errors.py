@@ -15,7 +15,7 @@ LyraError
     ├── WorkerGone       E_WORKER             the worker could not start, died or failed
     ├── ProviderUnavailable E_PROVIDER        somebody else's server cannot be reached, or refuses
     ├── DiskFull         E_DISK_FULL          nothing was written
-    ├── StorageFailed    E_STORAGE            the database cannot be opened, read or written
+    ├── StorageFailed    E_STORAGE            the database or a file cannot be opened, read or written
     └── NotScanned       E_NOT_SCANNED        a text could not be searched for private data, so it was not used
 """
 

@@ -12,7 +12,7 @@ from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
 from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, NotFound, TooFewReviews
 from lyra_mcp.operations import consent, sealing
-from lyra_mcp.operations.reconciling import move, read_run, reconcile
+from lyra_mcp.operations.reconciling import move, read_run, reconcile, register
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.training_data import TrainingData, collect
@@ -164,10 +164,11 @@ async def cancel(services: Services, job_id: str) -> WatchedJob:
 
 
 async def resume(services: Services, job_id: str) -> WatchedJob:
-    """Go on with an interrupted or failed job from its newest whole checkpoint.
+    """Go on with an interrupted or failed job from its newest whole checkpoint, or register what it has made.
 
     Raises:
         Conflict: it is in no such state, or another job is under way.
+        Damaged: it has ended well, and its adapter or its report is still not what it wrote.
     """
     watched = await watch(services, job_id)
     if watched.job.state not in RESUMABLE:
@@ -177,9 +178,12 @@ async def resume(services: Services, job_id: str) -> WatchedJob:
         )
     async with services.database.transaction() as tx:
         await _refuse_second(tx)
-    order = services.jobs.start if watched.run is None else services.jobs.resume
-    await order(job_id, await sealing.key_of_job(services, job_id))
-    await move(services, watched.job, "preparing")
+    if watched.run is not None and watched.run.state == "evaluated":
+        await register(services, watched.job)
+    else:
+        order = services.jobs.start if watched.run is None else services.jobs.resume
+        await order(job_id, await sealing.key_of_job(services, job_id))
+        await move(services, watched.job, "preparing")
     return await watch(services, job_id)
 
 
@@ -206,7 +210,7 @@ async def wait(
         watched = await watch(services, job_id)
         if watched.run:
             await progress(watched.run)
-        if watched.job.state not in UNDER_WAY or monotonic() >= end:
+        if watched.job.state not in UNDER_WAY or watched.job.problem or monotonic() >= end:
             return watched
         await anyio.sleep(min(POLL_S, max(0.0, end - monotonic())))
 

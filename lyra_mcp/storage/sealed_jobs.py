@@ -14,6 +14,10 @@ WITH_TEXTS = (sealing.SAMPLES, "report.json", "report.html", "log")
 OF_CHECKPOINTS = ("tensors.safetensors", "state.pt")
 
 
+class Damaged(StorageFailed):
+    """A file is missing or was changed: another try finds the same, until somebody mends it."""
+
+
 def seal_job(jobs_root: Path, job_id: str, key: bytes) -> int:
     """Seal what holds texts or what was learned from them; returns how many files that were.
 
@@ -45,12 +49,12 @@ def read_file(jobs_root: Path, job_id: str, name: str, key: bytes) -> bytes:
 
     Raises:
         FileNotFoundError: it is not there.
-        StorageFailed: it was changed, or another user's key sealed it.
+        Damaged: it was changed, or another user's key sealed it.
     """
     try:
         return sealing.read(jobs_root / job_id / name, key, f"{job_id}/{name}")
     except sealing.CannotOpen as error:
-        raise StorageFailed(str(error)) from error
+        raise Damaged(str(error)) from error
 
 
 def read_weights(folder: Path, key: bytes) -> bytes:
@@ -58,7 +62,7 @@ def read_weights(folder: Path, key: bytes) -> bytes:
     try:
         return sealing.read(folder / sealing.WEIGHTS, key, sealing.place_of_weights(folder))
     except sealing.CannotOpen as error:
-        raise StorageFailed(str(error)) from error
+        raise Damaged(str(error)) from error
 
 
 def has_file(jobs_root: Path, job_id: str, name: str) -> bool:
