@@ -47,6 +47,8 @@ class WatchedJob:
     job: Job
     #: What the worker last said; None before it began.
     run: JobStatus | None
+    #: Whether its folder is there with a state that can be read, or none yet: what a resumed job goes on from.
+    is_left: bool
     version: ModelVersion | None
 
 
@@ -152,14 +154,19 @@ async def cancel(services: Services, job_id: str) -> WatchedJob:
         Conflict: it has ended.
     """
     watched = await watch(services, job_id)
-    if watched.job.state not in WATCHED:
-        raise Conflict(
-            f"job {job_id!r} is {watched.job.state}; there is nothing to cancel; finetune_status() lists jobs"
-        )
-    if watched.run is None and watched.job.state == "interrupted":
-        await move(services, watched.job, "cancelled")  # no worker ever heard of it
+    job, run = watched.job, watched.run
+    if job.state not in WATCHED | RESUMABLE:
+        raise Conflict(f"job {job_id!r} is {job.state}; there is nothing to cancel; finetune_status() lists jobs")
+    if run is None and not job_folders.is_training(services.settings.jobs_root, job_id):
+        # No worker has heard of it, or what it wrote is gone; an order may be on its way.
+        job_folders.mark_cancelled(services.settings.jobs_root, job_id)
+        is_cancelled = True
+    elif run is not None and run.state == "evaluated":
+        is_cancelled = True  # for the worker it has ended well
     else:
-        await services.jobs.cancel(job_id)
+        is_cancelled = (await services.jobs.cancel(job_id)).state == "cancelled"
+    if is_cancelled:
+        await move(services, job, "cancelled")
     return await watch(services, job_id)
 
 
@@ -176,6 +183,8 @@ async def resume(services: Services, job_id: str) -> WatchedJob:
             f"job {job_id!r} is {watched.job.state}; only an interrupted or failed job can be resumed,"
             " and finetune(action='start') begins anew"
         )
+    if not watched.is_left:
+        raise Conflict(f"nothing is left of job {job_id!r} to go on from; finetune(action='start') begins anew")
     async with services.database.transaction() as tx:
         await _refuse_second(tx)
     if watched.run is not None and watched.run.state == "evaluated":
@@ -314,4 +323,9 @@ async def _find_champion(tx: Transaction, *, fingerprint: str) -> ModelVersion |
 
 
 async def _watched(services: Services, tx: Transaction, job: Job) -> WatchedJob:
-    return WatchedJob(job, read_run(services, job.job_id), await model_versions.find_version_of_job(tx, job.job_id))
+    return WatchedJob(
+        job,
+        read_run(services, job.job_id),
+        job_folders.is_left(services.settings.jobs_root, job.job_id),
+        await model_versions.find_version_of_job(tx, job.job_id),
+    )

@@ -19,6 +19,9 @@ from schema.jobs import JobRequest, JobStatus, Sample
 from schema.reports import NliReport
 from schema.sealing import SAMPLES, WEIGHTS
 
+#: What the worker calls the file by which a job knows that it was cancelled.
+CANCEL_MARK = "cancel"
+
 
 def dump_samples(samples: Sequence[Sample]) -> bytes:
     return b"".join(sample.model_dump_json().encode() + b"\n" for sample in samples)
@@ -80,6 +83,27 @@ def read_state(jobs_root: Path, job_id: str) -> JobStatus | None:
         raise translate(error) from error
     except ValidationError as error:
         raise Damaged(f"the state of job {job_id!r} cannot be read; finetune(action='start') begins anew") from error
+
+
+def is_left(jobs_root: Path, job_id: str) -> bool:
+    """Whether the folder is there, with a state that is whole or was not written yet."""
+    try:
+        read_state(jobs_root, job_id)
+    except Damaged:
+        return False
+    except StorageFailed:
+        return True  # it may be read later
+    return exists(jobs_root, job_id)
+
+
+def mark_cancelled(jobs_root: Path, job_id: str) -> None:
+    """A worker that the order reaches later ends the job at its start. Raises StorageFailed."""
+    try:
+        (jobs_root / job_id / CANCEL_MARK).touch(mode=0o600)
+    except FileNotFoundError:
+        return  # without a folder no order can be taken
+    except OSError as error:
+        raise translate(error) from error
 
 
 def is_training(jobs_root: Path, job_id: str) -> bool:

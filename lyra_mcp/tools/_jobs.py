@@ -104,6 +104,8 @@ def next_step_of(watched: WatchedJob) -> str:
         return f"Mend what `problem` says; finetune_status(job_id='{job_id}') tries again."
     if state in UNDER_WAY:
         return f"finetune_status(job_id='{job_id}', wait_s=45) waits for it."
+    if state == "failed" and not watched.is_left:
+        return "Nothing is left of it to go on from; finetune(action='start') begins anew."
     steps = {
         "interrupted": f"finetune(action='resume', job_id='{job_id}') goes on from the newest checkpoint.",
         "cancelled": "finetune(action='plan') shows what a new training would take.",

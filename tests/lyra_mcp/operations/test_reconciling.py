@@ -156,6 +156,47 @@ async def test_a_cancelled_job_has_ended_for_good(services, machine, ready, star
     assert (await start()).state == "preparing"
 
 
+async def test_a_failed_job_is_given_up_by_cancelling_it(services, machine, ready, start, state):
+    job = await start()
+    machine.write(job.job_id, "failed", problem=JobProblem(code="failed", message="no luck"))
+    await reconcile(services)
+
+    assert (await finetuning.cancel(services, job.job_id)).job.state == "cancelled"
+    assert ("cancel", job.job_id) in machine.asked, "the worker deletes its checkpoints"
+    assert await state(job) == ("cancelled", None)
+
+
+async def test_a_job_that_no_worker_has_heard_of_is_cancelled_at_once_and_blocks_nobody(
+    services, machine, settings, ready, start
+):
+    """A server died, or has not come so far, between the folder and the order."""
+    job = await start()
+    folder = settings.jobs_root / job.job_id
+    (folder / "state.json").unlink()
+
+    cancelled = await finetuning.cancel(services, job.job_id)
+
+    assert (cancelled.job.state, "cancel" in [verb for verb, _ in machine.asked]) == ("cancelled", False)
+    assert (folder / "cancel").exists(), "an order that is on its way ends by it"
+    assert (await start()).state == "preparing"
+
+
+async def test_what_is_left_of_a_job_says_whether_it_can_be_resumed(services, machine, settings, ready, start, state):
+    gone = await start()
+    job_folders.remove_folder(settings.jobs_root, gone.job_id)
+    await reconcile(services)
+    damaged = await start()
+    kill_the_worker(machine)
+    (settings.jobs_root / damaged.job_id / "state.json").write_text("{")
+
+    for job in (gone, damaged):
+        watched = await finetuning.watch(services, job.job_id)
+        assert (watched.job.state, watched.is_left) == ("failed", False)
+        with pytest.raises(Conflict, match=r"nothing is left of job .* finetune\(action='start'\) begins anew"):
+            await finetuning.resume(services, job.job_id)
+        assert (await finetuning.cancel(services, job.job_id)).job.state == "cancelled"
+
+
 @pytest.mark.parametrize("act", [finetuning.watch, finetuning.cancel, finetuning.resume])
 async def test_an_unknown_job_is_an_error(services, act):
     with pytest.raises(NotFound, match=r"no job 'job_x'; finetune_status\(\) lists jobs"):

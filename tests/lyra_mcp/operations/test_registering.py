@@ -145,3 +145,15 @@ async def test_a_file_in_the_place_of_the_adapters_folder_loses_no_training(
     assert await state(job) == ("candidate", None)
     events = await lyra.sql("SELECT state FROM job_events ORDER BY seq")
     assert [event["state"] for event in events] == ["preparing", "gated", "candidate"]
+
+
+async def test_a_training_that_cannot_be_registered_can_be_given_up(services, machine, settings, ready, start, state):
+    job = await start()
+    machine.finish(job.job_id)
+    settings.adapters_root.write_text("in the way")
+    became, _ = await state(job)
+
+    assert became == "preparing"
+    assert (await finetuning.cancel(services, job.job_id)).job.state == "cancelled"
+    settings.adapters_root.unlink()
+    assert await state(job) == ("cancelled", None)

@@ -1,6 +1,7 @@
 """finetune and finetune_status through a real client, in both eras of the protocol."""
 
 import asyncio
+import shutil
 
 import pytest
 
@@ -210,6 +211,31 @@ async def test_a_failed_job_shows_why(connect, machine):
         [job] = (await agent.call("finetune_status"))["jobs"]
 
     assert (job["state"], job["problem"], job["progress"]) == ("failed", "no luck", None)
+
+
+async def test_the_next_step_of_a_failed_job_is_one_that_works(connect, machine, settings):
+    async with connect() as agent:
+        await agent.correct()
+        job_id = (await agent.call("finetune", action="start", confirm=True))["job_id"]
+        machine.write(job_id, "failed")
+        mended = (await agent.call("finetune_status"))["next_step"]
+        shutil.rmtree(settings.jobs_root / job_id)
+        gone = (await agent.call("finetune_status"))["next_step"]
+
+    assert mended == f"Mend what `problem` says, then finetune(action='resume', job_id='{job_id}') or 'start' again."
+    assert gone == "Nothing is left of it to go on from; finetune(action='start') begins anew."
+
+
+async def test_a_training_that_cannot_be_registered_says_what_is_in_the_way(connect, machine, settings):
+    async with connect() as agent:
+        await agent.correct()
+        job_id = (await agent.call("finetune", action="start", confirm=True))["job_id"]
+        machine.finish(job_id)
+        settings.adapters_root.write_text("in the way")
+        status = await agent.call("finetune_status")
+
+    assert status["jobs"][0]["problem"].startswith("the data folder cannot be used (File exists)")
+    assert status["next_step"] == f"Mend what `problem` says; finetune_status(job_id='{job_id}') tries again."
 
 
 @pytest.mark.parametrize("named", [True, False])
