@@ -16,7 +16,7 @@ from lyra_mcp.operations.training_data import TrainingData
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import TriggersView, next_step_of, triggers_view
 from lyra_mcp.tools._shared import Answer, Call, refuse_stray, services
-from schema.jobs import NliLoraRecipe
+from schema.jobs import NliLoraRecipe, dominant_domain
 from schema.vocabulary import JobKind, JobState
 
 TITLE = "Retrain from corrections"
@@ -155,11 +155,18 @@ def _planned(planned: Plan) -> FinetuneAnswer:
         cost=0.0,
         estimate_s=planned.preflight.estimate_s if eligible else None,
         device=planned.preflight.device,
-        warnings=[*planned.preflight.warnings, *_privacy_warnings(planned.data)],
+        warnings=[*planned.preflight.warnings, *_balance_warnings(planned.data), *_privacy_warnings(planned.data)],
         recipe_name=planned.recipe_name,
         recipe=planned.recipe,
         next_step=next_step,
     )
+
+
+def _balance_warnings(data: TrainingData) -> list[str]:
+    if (dominant := dominant_domain(data.samples)) is None:
+        return []
+    domain, share = dominant
+    return [f"{share:.0%} of the samples with a source come from {domain}: the training may learn the site"]
 
 
 def _privacy_warnings(data: TrainingData) -> list[str]:
@@ -177,5 +184,9 @@ def _privacy_warnings(data: TrainingData) -> list[str]:
 
 def _duration(planned: Plan) -> str:
     seconds = planned.preflight.estimate_s
-    about = "for some minutes" if seconds is None else f"for about {max(1, round(seconds / 60))} minutes"
-    return f"{about} on the {planned.preflight.device}"
+    if seconds is None:
+        about = "some minutes"
+    else:
+        minutes = max(1, round(seconds / 60))
+        about = "about a minute" if minutes == 1 else f"about {minutes} minutes"
+    return f"for {about} on the {planned.preflight.device}"

@@ -47,6 +47,32 @@ async def test_a_plan_with_too_few_reviews_says_so(connect, machine):
     assert text == f"E_TOO_FEW_REVIEWS: {plan['obstacle']}"
 
 
+async def test_a_plan_warns_that_one_site_dominates_before_anything_is_trained(connect):
+    async with connect() as agent:
+        await agent.correct()
+        await agent.correct(6, "https://example.org/a")
+        await agent.correct(4, "https://example.net/b")
+        plan = await agent.call("finetune", action="plan")
+
+    assert plan["warnings"] == [
+        "slow",
+        "60% of the samples with a source come from example.org: the training may learn the site",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("estimate_s", "said"),
+    [(None, "some minutes"), (20, "about a minute"), (89, "about a minute"), (90, "about 2 minutes")],
+)
+async def test_the_question_says_how_long_it_takes_in_words_a_person_would_use(connect, machine, estimate_s, said):
+    machine.estimate_s = estimate_s
+    async with connect() as agent:
+        await agent.correct()
+        text = await agent.refused("finetune", action="start")
+
+    assert text.startswith(f"E_CONFIRM: Train an adapter on 10 reviews, for {said} on the cpu?")
+
+
 async def test_a_person_who_agrees_starts_a_training(connect, machine, person, questions):
     async with connect(**person("accept", {"confirm": True})) as agent:
         await agent.correct()
