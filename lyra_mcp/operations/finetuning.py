@@ -12,6 +12,7 @@ from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
 from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, NotFound, TooFewReviews
 from lyra_mcp.operations import consent, sealing
+from lyra_mcp.operations.idempotency import Key
 from lyra_mcp.operations.reconciling import move, read_run, reconcile, register
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
@@ -24,6 +25,8 @@ from schema.sealing import as_file_key
 
 POLL_S = 0.5
 LOG_BYTES_MAX = 16_384
+#: Of a start that nobody repeats by its key.
+NO_KEY = Key("finetune", None, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     return Plan(data, triggers, recipe_name, recipe, preflight, refusal)
 
 
-async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
+async def start(services: Services, *, recipe_name: str, force: bool, key: Key = NO_KEY) -> Job:
     """Freeze the data, write the job's folder and order the training.
 
     Raises:
@@ -95,7 +98,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     health = await services.worker.health()
     samples = job_folders.dump_samples(planned.data.samples)
     job_id, root = services.new_id("job"), services.settings.jobs_root
-    key = await sealing.key_of_new_files(services)
+    file_key = await sealing.key_of_new_files(services)
     try:
         async with services.database.transaction() as tx:
             await _refuse_second(tx)
@@ -119,8 +122,9 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
             await jobs.insert_job(tx, job)
             detail = {"job": job_id, "kind": job.kind, "samples": job.samples, "forced": force}
             await audit_log.append(tx, "training_started", services.actor, detail, created_at=job.created_at)
+            await key.keep(services, tx, {"job_id": job_id, "state": job.state})
             # Inside the transaction: if the folder cannot be written, there is no job either.
-            await anyio.to_thread.run_sync(lambda: job_folders.prepare_folder(root, request, samples, key=key))
+            await anyio.to_thread.run_sync(lambda: job_folders.prepare_folder(root, request, samples, key=file_key))
     except LyraError:
         job_folders.remove_folder(root, job_id)  # and the other way round
         raise
@@ -130,6 +134,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
         # A worker that took the order and died before it answered leaves a job that can be resumed.
         if read_run(services, job.job_id) is None:
             await move(services, job, "failed", problem=error.message)
+            await key.forget(services)
             raise
     return job
 

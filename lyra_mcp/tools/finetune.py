@@ -10,7 +10,7 @@ from pydantic import Field
 from lyra_mcp.errors import Invalid, NeedsConfirmation
 from lyra_mcp.operations import finetuning
 from lyra_mcp.operations.finetuning import Plan
-from lyra_mcp.operations.idempotency import once
+from lyra_mcp.operations.idempotency import Key, once
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.training_data import TrainingData
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
@@ -109,14 +109,8 @@ async def finetune(
             return _planned(await finetuning.plan(lyra, recipe_name=recipe_name))
         case "start":
             require(answer)
-            request = {"action": action, "recipe": recipe_name, "force": force}
-            started = await once(
-                lyra,
-                "finetune",
-                idempotency_key,
-                request=request,
-                act=lambda: _start(lyra, recipe=recipe_name, force=force),
-            )
+            key = Key("finetune", idempotency_key, {"action": action, "recipe": recipe_name, "force": force})
+            started = await once(lyra, key, lambda: _start(lyra, key, recipe=recipe_name, force=force))
             return FinetuneAnswer(
                 action=action,
                 job_id=started["job_id"],
@@ -132,8 +126,8 @@ async def finetune(
             )
 
 
-async def _start(lyra: Services, *, recipe: str, force: bool) -> dict[str, str]:
-    job = await finetuning.start(lyra, recipe_name=recipe, force=force)
+async def _start(lyra: Services, key: Key, *, recipe: str, force: bool) -> dict[str, str]:
+    job = await finetuning.start(lyra, recipe_name=recipe, force=force, key=key)
     return {"job_id": job.job_id, "state": job.state}
 
 
