@@ -15,7 +15,7 @@ LyraError
     ├── WorkerGone       E_WORKER             the worker could not start, died or failed
     ├── ProviderUnavailable E_PROVIDER        somebody else's server cannot be reached, or refuses
     ├── DiskFull         E_DISK_FULL          nothing was written
-    ├── StorageFailed    E_STORAGE            the database cannot be opened, read or written
+    ├── StorageFailed    E_STORAGE            the database or a file cannot be opened, read or written
     └── NotScanned       E_NOT_SCANNED        a text could not be searched for private data, so it was not used
 """
 
@@ -25,8 +25,13 @@ from typing import ClassVar
 class LyraError(Exception):
     code: ClassVar[str] = "E_INTERNAL"
 
+    @property
+    def message(self) -> str:
+        """Without the code: for a place that tells only what is wrong, such as a job's `problem`."""
+        return super().__str__()
+
     def __str__(self) -> str:
-        return f"{self.code}: {super().__str__()}"
+        return f"{self.code}: {self.message}"
 
 
 class Refused(LyraError):

@@ -10,6 +10,8 @@ Where `samples.jsonl.sealed` stands in the place of `samples.jsonl`, whatever ho
 from them is sealed in the same way (`schema/sealing.py`): the log, the checkpoints, the adapter's weights, the report.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -104,6 +106,19 @@ class Sample(Message):
         if (self.label is None) != (self.source == "unreviewed"):
             raise ValueError("a reviewed sample has a label, an unreviewed one has none")
         return self
+
+
+#: Above this share of the reviewed samples that have a source, one domain dominates: a training may learn the site.
+DOMAIN_SHARE_MAX = 0.5
+
+
+def dominant_domain(samples: Iterable[Sample]) -> tuple[str, float] | None:
+    """The domain from which more than `DOMAIN_SHARE_MAX` of the reviewed samples with a source come, and its share."""
+    sourced = [sample.domain for sample in samples if sample.label is not None and sample.domain is not None]
+    for domain, n in Counter(sourced).most_common(1):
+        if n / len(sourced) > DOMAIN_SHARE_MAX:
+            return domain, n / len(sourced)
+    return None
 
 
 class Limits(Message):

@@ -13,7 +13,8 @@ from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVe
 from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, NotFound, TooFewReviews
 from lyra_mcp.operations import consent, sealing
 from lyra_mcp.operations.adapters import verify_files
-from lyra_mcp.operations.reconciling import move, read_run, reconcile
+from lyra_mcp.operations.idempotency import Key
+from lyra_mcp.operations.reconciling import move, read_run, reconcile, register
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.training_data import TrainingData, collect
@@ -25,6 +26,8 @@ from schema.sealing import as_file_key
 
 POLL_S = 0.5
 LOG_BYTES_MAX = 16_384
+#: Of a start that nobody repeats by its key.
+NO_KEY = Key("finetune", None, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Plan:
     @property
     def obstacle(self) -> str:
         """In words; empty when it can start."""
-        return str(self.refusal.args[0]) if self.refusal else ""
+        return self.refusal.message if self.refusal else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class WatchedJob:
     job: Job
     #: What the worker last said; None before it began.
     run: JobStatus | None
+    #: Whether its folder is there with a state that can be read, or none yet: what a resumed job goes on from.
+    is_left: bool
     version: ModelVersion | None
 
 
@@ -78,7 +83,7 @@ async def plan(services: Services, *, recipe_name: str) -> Plan:
     return Plan(data, triggers, recipe_name, recipe, preflight, refusal)
 
 
-async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
+async def start(services: Services, *, recipe_name: str, force: bool, key: Key = NO_KEY) -> Job:
     """Freeze the data, write the job's folder and order the training.
 
     Raises:
@@ -95,7 +100,7 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     health = await services.worker.health()
     samples = job_folders.dump_samples(planned.data.samples)
     job_id, root = services.new_id("job"), services.settings.jobs_root
-    key, keys = await sealing.key_of_new_files(services), await services.database.unlocked()
+    file_key, keys = await sealing.key_of_new_files(services), await services.database.unlocked()
     try:
         async with services.database.transaction() as tx:
             await _refuse_second(tx)
@@ -121,8 +126,9 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
             await jobs.insert_job(tx, job)
             detail = {"job": job_id, "kind": job.kind, "samples": job.samples, "forced": force}
             await audit_log.append(tx, "training_started", services.actor, detail, created_at=job.created_at)
+            await key.keep(services, tx, {"job_id": job_id, "state": job.state})
             # Inside the transaction: if the folder cannot be written, there is no job either.
-            await anyio.to_thread.run_sync(lambda: job_folders.prepare_folder(root, request, samples, key=key))
+            await anyio.to_thread.run_sync(lambda: job_folders.prepare_folder(root, request, samples, key=file_key))
     except LyraError:
         job_folders.remove_folder(root, job_id)  # and the other way round
         raise
@@ -131,7 +137,8 @@ async def start(services: Services, *, recipe_name: str, force: bool) -> Job:
     except LyraError as error:
         # A worker that took the order and died before it answered leaves a job that can be resumed.
         if read_run(services, job.job_id) is None:
-            await move(services, job, "failed", problem=str(error))
+            await move(services, job, "failed", problem=error.message)
+            await key.forget(services)
             raise
     return job
 
@@ -156,22 +163,28 @@ async def cancel(services: Services, job_id: str) -> WatchedJob:
         Conflict: it has ended.
     """
     watched = await watch(services, job_id)
-    if watched.job.state not in WATCHED:
-        raise Conflict(
-            f"job {job_id!r} is {watched.job.state}; there is nothing to cancel; finetune_status() lists jobs"
-        )
-    if watched.run is None and watched.job.state == "interrupted":
-        await move(services, watched.job, "cancelled")  # no worker ever heard of it
+    job, run = watched.job, watched.run
+    if job.state not in WATCHED | RESUMABLE:
+        raise Conflict(f"job {job_id!r} is {job.state}; there is nothing to cancel; finetune_status() lists jobs")
+    if run is None and not job_folders.is_training(services.settings.jobs_root, job_id):
+        # No worker has heard of it, or what it wrote is gone; an order may be on its way.
+        job_folders.mark_cancelled(services.settings.jobs_root, job_id)
+        is_cancelled = True
+    elif run is not None and run.state == "evaluated":
+        is_cancelled = True  # for the worker it has ended well
     else:
-        await services.jobs.cancel(job_id)
+        is_cancelled = (await services.jobs.cancel(job_id)).state == "cancelled"
+    if is_cancelled:
+        await move(services, job, "cancelled")
     return await watch(services, job_id)
 
 
 async def resume(services: Services, job_id: str) -> WatchedJob:
-    """Go on with an interrupted or failed job from its newest whole checkpoint.
+    """Go on with an interrupted or failed job from its newest whole checkpoint, or register what it has made.
 
     Raises:
         Conflict: it is in no such state, or another job is under way.
+        Damaged: it has ended well, and its adapter or its report is still not what it wrote.
     """
     watched = await watch(services, job_id)
     if watched.job.state not in RESUMABLE:
@@ -179,11 +192,16 @@ async def resume(services: Services, job_id: str) -> WatchedJob:
             f"job {job_id!r} is {watched.job.state}; only an interrupted or failed job can be resumed,"
             " and finetune(action='start') begins anew"
         )
+    if not watched.is_left:
+        raise Conflict(f"nothing is left of job {job_id!r} to go on from; finetune(action='start') begins anew")
     async with services.database.transaction() as tx:
         await _refuse_second(tx)
-    order = services.jobs.start if watched.run is None else services.jobs.resume
-    await order(job_id, await sealing.key_of_job(services, job_id))
-    await move(services, watched.job, "preparing")
+    if watched.run is not None and watched.run.state == "evaluated":
+        await register(services, watched.job)
+    else:
+        order = services.jobs.start if watched.run is None else services.jobs.resume
+        await order(job_id, await sealing.key_of_job(services, job_id))
+        await move(services, watched.job, "preparing")
     return await watch(services, job_id)
 
 
@@ -210,7 +228,7 @@ async def wait(
         watched = await watch(services, job_id)
         if watched.run:
             await progress(watched.run)
-        if watched.job.state not in UNDER_WAY or monotonic() >= end:
+        if watched.job.state not in UNDER_WAY or watched.job.problem or monotonic() >= end:
             return watched
         await anyio.sleep(min(POLL_S, max(0.0, end - monotonic())))
 
@@ -314,4 +332,9 @@ async def _find_champion(tx: Transaction, *, fingerprint: str) -> ModelVersion |
 
 
 async def _watched(services: Services, tx: Transaction, job: Job) -> WatchedJob:
-    return WatchedJob(job, read_run(services, job.job_id), await model_versions.find_version_of_job(tx, job.job_id))
+    return WatchedJob(
+        job,
+        read_run(services, job.job_id),
+        job_folders.is_left(services.settings.jobs_root, job.job_id),
+        await model_versions.find_version_of_job(tx, job.job_id),
+    )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lyra_mcp.errors import Conflict
@@ -34,25 +35,47 @@ async def keep(
     await idempotency_keys.insert_result(tx, tool, key, kept, created_at=services.now())
 
 
-async def once(
-    services: Services,
-    tool: str,
-    key: str | None,
-    *,
-    request: Mapping[str, object],
-    act: Callable[[], Awaitable[dict[str, Any]]],
-) -> dict[str, Any]:
-    """For a write with transactions of its own: a repetition that comes before it has ended is a second write."""
-    if key is None:
-        return await act()
-    async with services.database.transaction() as tx:
-        kept = await find_kept(tx, tool, key, request)
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a caller repeats to be answered with the first result; without a text every call is a write of its own."""
+
+    tool: str
+    text: str | None
+    request: Mapping[str, object]
+
+    async def find(self, services: Services) -> dict[str, Any] | None:
+        """Raises Conflict like `find_kept`."""
+        if self.text is None:
+            return None
+        async with services.database.transaction() as tx:
+            return await find_kept(tx, self.tool, self.text, self.request)
+
+    async def keep(self, services: Services, tx: Transaction, result: Mapping[str, Any]) -> None:
+        if self.text is not None:
+            await keep(services, tx, self.tool, self.text, self.request, result)
+
+    async def forget(self, services: Services) -> None:
+        """What was written has failed after all: a repetition is a new try."""
+        if self.text is not None:
+            async with services.database.transaction() as tx:
+                await idempotency_keys.delete_result(tx, self.tool, self.text)
+
+
+async def once(services: Services, key: Key, act: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """For a write with transactions of its own, which keeps its result in the one that writes.
+
+    Of two at once one writes, and the other, whom the state then refuses, is answered with that result.
+    """
+    kept = await key.find(services)
     if kept is not None:
         return kept
-    result = await act()
-    async with services.database.transaction() as tx:
-        await keep(services, tx, tool, key, request, result)
-    return result
+    try:
+        return await act()
+    except Conflict:
+        kept = await key.find(services)
+        if kept is None:
+            raise
+        return kept
 
 
 def _digest(request: Mapping[str, object]) -> str:

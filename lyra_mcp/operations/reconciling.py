@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 import anyio
 
 from lyra_mcp.domain.versions import UNDER_WAY, WATCHED, Job
-from lyra_mcp.errors import LyraError, NotFound, StorageFailed, Unavailable
-from lyra_mcp.operations import adapters, sealing
+from lyra_mcp.errors import DiskFull, LyraError, NotFound, StorageFailed, Unavailable
+from lyra_mcp.operations import adapters, checkpoints, sealing
 from lyra_mcp.operations.gating import judge_report
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import job_folders, jobs, model_versions
+from lyra_mcp.storage.database import Transaction
+from lyra_mcp.storage.sealed_jobs import Damaged
 from schema.jobs import JobStatus
 from schema.reports import NliReport
 from schema.vocabulary import FINAL_RUN_STATES, JobState, RunState, SplitPart
@@ -60,6 +62,7 @@ async def reconcile(services: Services) -> None:
     for job in found:
         if job.state in WATCHED:
             await _reconcile_job(services, job)
+    await checkpoints.remove_spent(services, limit=LOOKED_AT_MAX)
     try:
         await sealing.seal_ended(services, limit=LOOKED_AT_MAX)
     except LyraError as error:
@@ -69,10 +72,14 @@ async def reconcile(services: Services) -> None:
 async def move(services: Services, job: Job, state: JobState, *, problem: str | None = None) -> None:
     """Record a job's next state, unless it moved since it was read: then another server knows more."""
     async with services.database.transaction() as tx:
-        now, other = await jobs.find_job(tx, job.job_id), await jobs.find_job_under_way(tx, job.kind)
-        is_second = state in UNDER_WAY and other is not None and other.job_id != job.job_id
-        if now is not None and now.state == job.state and not is_second:
+        if await _may_move(tx, job, state):
             await jobs.update_state(tx, job.job_id, state, problem=problem, updated_at=services.now())
+
+
+async def _may_move(tx: Transaction, job: Job, state: JobState) -> bool:
+    now, other = await jobs.find_job(tx, job.job_id), await jobs.find_job_under_way(tx, job.kind)
+    is_second = state in UNDER_WAY and other is not None and other.job_id != job.job_id
+    return now is not None and now.state == job.state and not is_second
 
 
 def read_run(services: Services, job_id: str) -> JobStatus | None:
@@ -86,17 +93,38 @@ def read_run(services: Services, job_id: str) -> JobStatus | None:
 async def _reconcile_job(services: Services, job: Job) -> None:
     try:
         run = await _observe(services, job.job_id)
-        if run is not None and run.waits_for_key:
-            run = await _hand_over_key(services, run)
     except StorageFailed as error:
-        await move(services, job, "failed", problem=str(error))
+        await _tell(services, job, error)
         return
+    if run is not None and run.waits_for_key:
+        try:
+            run = await _hand_over_key(services, run)
+        except StorageFailed as error:
+            await move(services, job, "failed", problem=error.message)
+            return
     if run is None:
         await _reconcile_unheard(services, job)
     elif run.state == "evaluated":
-        await _register(services, job)
-    elif STATES[run.state] != job.state:
-        await move(services, job, STATES[run.state], problem=run.problem.message if run.problem else None)
+        try:
+            await register(services, job)
+        except (DiskFull, StorageFailed) as error:
+            await _tell(services, job, error)
+    else:
+        await _follow(services, job, run)
+
+
+async def _follow(services: Services, job: Job, run: JobStatus) -> None:
+    state, problem = STATES[run.state], run.problem.message if run.problem else None
+    if (state, problem) != (job.state, job.problem):
+        await move(services, job, state, problem=problem)
+
+
+async def _tell(services: Services, job: Job, error: LyraError) -> None:
+    """A job whose files are damaged has failed; what may pass leaves it where it is, and the next look tries again."""
+    if isinstance(error, Damaged):
+        await move(services, job, "failed", problem=error.message)
+    elif error.message != job.problem:
+        await move(services, job, job.state, problem=error.message)
 
 
 async def _observe(services: Services, job_id: str) -> JobStatus | None:
@@ -135,28 +163,29 @@ async def _reconcile_unheard(services: Services, job: Job) -> None:
         await move(services, job, "interrupted", problem="the server ended before it could order the training")
 
 
-async def _register(services: Services, job: Job) -> None:
-    """Make a version of a finished job, with the gate's verdict; the reviews it used are marked with it."""
+async def register(services: Services, job: Job) -> None:
+    """Make a version of a finished job, with the gate's verdict; the reviews it used are marked with it.
+
+    Raises:
+        Damaged: its adapter or its report is not what the training wrote.
+        DiskFull, StorageFailed: nothing was registered; the same may work later.
+    """
     root, place = services.settings.jobs_root, services.adapters_place
-    try:
-        keys = await services.database.unlocked()
-        report = await anyio.to_thread.run_sync(job_folders.read_report, root, job.job_id, keys.files)
-        path = await anyio.to_thread.run_sync(
-            lambda: job_folders.publish_adapter(
-                root,
-                services.settings.adapters_root,
-                job.job_id,
-                sha256=report.adapter_sha256,
-                key=keys.files,
-                place=place,
-            )
+    keys = await services.database.unlocked()
+    report = await anyio.to_thread.run_sync(job_folders.read_report, root, job.job_id, keys.files)
+    path = await anyio.to_thread.run_sync(
+        lambda: job_folders.publish_adapter(
+            root,
+            services.settings.adapters_root,
+            job.job_id,
+            sha256=report.adapter_sha256,
+            key=keys.files,
+            place=place,
         )
-    except StorageFailed as error:
-        await move(services, job, "failed", problem=str(error))
-        return
+    )
     async with services.database.transaction() as tx:
-        if await model_versions.find_version_of_job(tx, job.job_id):
-            return  # another server was faster
+        if not await _may_move(tx, job, "gated"):
+            return  # another server was faster, or another job is under way and this one's turn comes
         number = await model_versions.next_version(tx, job.kind)
         version = judge_report(
             report,
@@ -182,7 +211,7 @@ async def _activate(services: Services, job: Job, number: int) -> None:
         await adapters.activate(services, number, reason="passed the gate; LYRA_AUTO_ACTIVATE is on", force=False)
     except LyraError as error:
         async with services.database.transaction() as tx:
-            problem = f"passed the gate, and could not be activated: {error}"
+            problem = f"passed the gate, and could not be activated: {error.message}"
             await jobs.update_state(tx, job.job_id, "candidate", problem=problem, updated_at=services.now())
 
 

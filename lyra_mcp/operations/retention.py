@@ -7,7 +7,7 @@ from datetime import timedelta
 import anyio
 
 from lyra_mcp.errors import LyraError
-from lyra_mcp.operations import forgetting, sealing
+from lyra_mcp.operations import checkpoints, forgetting, sealing
 from lyra_mcp.operations.services import Services, as_text
 from lyra_mcp.storage import audit_log, memories, retention_rules
 from schema.vocabulary import MEMORY_KINDS, MemoryKind
@@ -76,6 +76,7 @@ async def apply_due(services: Services) -> None:
     """
     if services.database.path.exists():
         await apply(services)
+        await checkpoints.remove_spent(services, limit=JOBS_MAX)
         await sealing.seal_ended(services, limit=JOBS_MAX)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import anyio
 
-from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, Job
+from lyra_mcp.domain.versions import UNDER_WAY, Job
+from lyra_mcp.errors import DiskFull, LyraError, StorageFailed
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import job_folders, jobs, sealed_jobs
 from schema.sealing import SAMPLES, WEIGHTS, is_sealed
@@ -39,7 +40,7 @@ async def seal_ended(services: Services, *, limit: int) -> int:
     """Seal what the newest jobs left in plain, where they have ended; returns how many files that were.
 
     Raises:
-        DiskFull, StorageFailed: some are still there in plain, and are tried again.
+        DiskFull, StorageFailed: some are still there in plain, and are tried again; the other jobs are sealed.
     """
     if not services.settings.encrypt_files:
         return 0
@@ -54,23 +55,34 @@ def _seal_all(services: Services, found: Sequence[Job], key: bytes) -> int:
     going_on = {job.job_id for job in found if _is_going_on(root, job)}
     # A training that began before the setting has no key, and will compare itself with these.
     champions = {job_folders.read_champion(root, job_id) for job_id in going_on}
-    count = 0
+    count, problems = 0, list[LyraError]()
     for job in found:
         if job.job_id in going_on:
             continue
-        if job.state not in RESUMABLE:
-            sealed_jobs.remove_checkpoints(root, job.job_id)
-        count += sealed_jobs.seal_job(root, job.job_id, key)
         served = f"{services.adapters_place}{job.job_id}"
-        if served not in champions:
-            count += sealed_jobs.seal_adapter(adapters_root / served, key)
+        try:
+            count += sealed_jobs.seal_job(root, job.job_id, key)
+            if served not in champions:
+                count += sealed_jobs.seal_adapter(adapters_root / served, key)
+        except (DiskFull, StorageFailed) as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
     return count
 
 
 def _is_going_on(root: Path, job: Job) -> bool:
-    run = job_folders.read_state(root, job.job_id)
-    is_open = run is not None and run.state not in FINAL_RUN_STATES
-    return job.state in UNDER_WAY or is_open or job_folders.is_training(root, job.job_id)
+    """Where the state cannot be read, the lock alone says it: one damaged job must not keep the others in plain."""
+    try:
+        if job.state in UNDER_WAY or job_folders.is_training(root, job.job_id):
+            return True
+    except StorageFailed:
+        return True  # nobody can tell, so it is left alone
+    try:
+        run = job_folders.read_state(root, job.job_id)
+    except StorageFailed:
+        return False
+    return run is not None and run.state not in FINAL_RUN_STATES
 
 
 def _is_sealed(path: Path) -> bool:

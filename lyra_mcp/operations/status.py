@@ -60,7 +60,7 @@ async def _champion_problems(services: Services) -> list[str]:
         if version is not None:
             await verify_files(services, version, (await services.database.unlocked()).files)
     except StorageFailed as error:
-        return [f"version {number} does not serve: {error}"]
+        return [f"version {number} does not serve: {error.message}"]
     return []
 
 

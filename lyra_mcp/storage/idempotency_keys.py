@@ -25,3 +25,7 @@ async def insert_result(tx: Transaction, tool: str, key: str, kept: KeptResult, 
         " VALUES (?, ?, ?, ?, ?)",
         (tool, key, kept.request_digest, kept.result, created_at),
     )
+
+
+async def delete_result(tx: Transaction, tool: str, key: str) -> None:
+    await tx.execute("DELETE FROM idempotency_keys WHERE tool = ? AND idempotency_key = ?", (tool, key))

@@ -13,10 +13,14 @@ from pydantic import ValidationError
 from lyra_mcp.errors import NotFound, StorageFailed
 from lyra_mcp.storage import sealed_jobs
 from lyra_mcp.storage.database import translate
+from lyra_mcp.storage.sealed_jobs import Damaged
 from schema import sealing
 from schema.jobs import JobRequest, JobStatus, Sample
 from schema.reports import NliReport
 from schema.sealing import SAMPLES, WEIGHTS
+
+#: What the worker calls the file by which a job knows that it was cancelled.
+CANCEL_MARK = "cancel"
 
 
 def dump_samples(samples: Sequence[Sample]) -> bytes:
@@ -63,21 +67,47 @@ def remove_folder(jobs_root: Path, job_id: str) -> None:
     shutil.rmtree(jobs_root / job_id, ignore_errors=True)
 
 
+def remove_checkpoints(jobs_root: Path, job_id: str) -> None:
+    """For a job that nobody can resume."""
+    shutil.rmtree(jobs_root / job_id / "checkpoints", ignore_errors=True)
+
+
 def read_state(jobs_root: Path, job_id: str) -> JobStatus | None:
-    """What the worker last wrote of a job; None before it wrote anything."""
+    """What the worker last wrote of a job; None before it wrote anything. Raises Damaged, StorageFailed."""
     path = jobs_root / job_id / "state.json"
     try:
         return JobStatus.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError) as error:
-        raise StorageFailed(
-            f"the state of job {job_id!r} cannot be read; finetune(action='start') begins anew"
-        ) from error
+    except OSError as error:
+        raise translate(error) from error
+    except ValidationError as error:
+        raise Damaged(f"the state of job {job_id!r} cannot be read; finetune(action='start') begins anew") from error
+
+
+def is_left(jobs_root: Path, job_id: str) -> bool:
+    """Whether the folder is there, with a state that is whole or was not written yet."""
+    try:
+        read_state(jobs_root, job_id)
+    except Damaged:
+        return False
+    except StorageFailed:
+        return True  # it may be read later
+    return exists(jobs_root, job_id)
+
+
+def mark_cancelled(jobs_root: Path, job_id: str) -> None:
+    """A worker that the order reaches later ends the job at its start. Raises StorageFailed."""
+    try:
+        (jobs_root / job_id / CANCEL_MARK).touch(mode=0o600)
+    except FileNotFoundError:
+        return  # without a folder no order can be taken
+    except OSError as error:
+        raise translate(error) from error
 
 
 def is_training(jobs_root: Path, job_id: str) -> bool:
-    """Whether a training process lives: it holds a lock that the kernel releases when it dies."""
+    """Whether a training process lives: it holds a lock that the kernel releases when it dies. Raises StorageFailed."""
     try:
         with (jobs_root / job_id / "lock").open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,15 +115,24 @@ def is_training(jobs_root: Path, job_id: str) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        raise translate(error) from error
     return False
 
 
 def read_report(jobs_root: Path, job_id: str, key: bytes) -> NliReport:
-    """`key` opens it where it is sealed. Raises StorageFailed where a finished job's report is missing or damaged."""
+    """`key` opens it where it is sealed.
+
+    Raises:
+        Damaged: a finished job's report is missing or was changed.
+        StorageFailed: it cannot be read now.
+    """
     try:
         return NliReport.model_validate_json(sealed_jobs.read_file(jobs_root, job_id, "report.json", key))
-    except (OSError, ValidationError) as error:
-        raise StorageFailed(f"the report of job {job_id!r} cannot be read; train again") from error
+    except (FileNotFoundError, ValidationError) as error:
+        raise Damaged(_says_damaged(job_id, "report.json")) from error
+    except OSError as error:
+        raise translate(error) from error
 
 
 def read_log_tail(jobs_root: Path, job_id: str, key: bytes, *, bytes_max: int) -> str:
@@ -125,24 +164,40 @@ def publish_adapter(
 ) -> str:
     """Copy a finished job's adapter to where it is served from; returns its path inside the adapters root.
 
-    A sealed one is copied as it is. `place`: the user's part of the adapters root, with a slash at the end; empty for
-    the local user.
+    A sealed one is copied as it is, and a damaged copy gives way to a new one. `place`: the user's part of the adapters
+    root, with a slash at the end; empty for the local user.
 
     Raises:
-        StorageFailed: the bytes are not those of the report.
-        DiskFull: nothing is left behind.
+        Damaged: the bytes are not those of the report.
+        DiskFull, StorageFailed: nothing is left behind.
     """
     path = f"{place}{job_id}"
-    target = adapters_root / path
+    source, target = jobs_root / job_id / sealing.ADAPTER, adapters_root / path
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _held(target.parent):
-            if not target.exists():
-                _copy_adapter(jobs_root / job_id / "adapter", target)
+            if not _has_weights(target, sha256, key):
+                if not _has_weights(source, sha256, key):
+                    raise Damaged(_says_damaged(job_id, sealing.ADAPTER))
+                _copy_adapter(source, target)
     except OSError as error:
         raise translate(error) from error
     verify_adapter(adapters_root, path, sha256=sha256, key=key)
     return path
+
+
+def _says_damaged(job_id: str, name: str) -> str:
+    return (
+        f"{name} of job {job_id!r} is missing or was changed; put it back and call finetune(action='resume',"
+        f" job_id='{job_id}'), or train again"
+    )
+
+
+def _has_weights(folder: Path, sha256: str, key: bytes) -> bool:
+    try:
+        return sealing.sha256(folder / WEIGHTS, key, sealing.place_of_weights(folder)) == sha256
+    except (FileNotFoundError, sealing.CannotOpen):
+        return False
 
 
 def _copy_adapter(source: Path, target: Path) -> None:
@@ -153,6 +208,7 @@ def _copy_adapter(source: Path, target: Path) -> None:
         for path in partial.iterdir():
             _sync(path)
         _sync_folder(partial)
+        shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
         _sync_folder(target.parent)
     except OSError:

@@ -1,6 +1,5 @@
 """What a training leaves to read or to serve: sealed under the user's key, and opened again where it is needed."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,10 @@ from schema import sealing
 WITH_TEXTS = (sealing.SAMPLES, "report.json", "report.html", "log")
 #: In each folder of a checkpoint, beside its manifest of digests.
 OF_CHECKPOINTS = ("tensors.safetensors", "state.pt")
+
+
+class Damaged(StorageFailed):
+    """A file is missing or was changed: another try finds the same, until somebody mends it."""
 
 
 def seal_job(jobs_root: Path, job_id: str, key: bytes) -> int:
@@ -46,12 +49,12 @@ def read_file(jobs_root: Path, job_id: str, name: str, key: bytes) -> bytes:
 
     Raises:
         FileNotFoundError: it is not there.
-        StorageFailed: it was changed, or another user's key sealed it.
+        Damaged: it was changed, or another user's key sealed it.
     """
     try:
         return sealing.read(jobs_root / job_id / name, key, f"{job_id}/{name}")
     except sealing.CannotOpen as error:
-        raise StorageFailed(str(error)) from error
+        raise Damaged(str(error)) from error
 
 
 def read_weights(folder: Path, key: bytes) -> bytes:
@@ -59,17 +62,12 @@ def read_weights(folder: Path, key: bytes) -> bytes:
     try:
         return sealing.read(folder / sealing.WEIGHTS, key, sealing.place_of_weights(folder))
     except sealing.CannotOpen as error:
-        raise StorageFailed(str(error)) from error
+        raise Damaged(str(error)) from error
 
 
 def has_file(jobs_root: Path, job_id: str, name: str) -> bool:
     plain = jobs_root / job_id / name
     return plain.is_file() or sealing.is_sealed(plain)
-
-
-def remove_checkpoints(jobs_root: Path, job_id: str) -> None:
-    """For a job that nobody can resume."""
-    shutil.rmtree(jobs_root / job_id / "checkpoints", ignore_errors=True)
 
 
 def _checkpoints(folder: Path) -> Iterator[Path]:

@@ -99,12 +99,17 @@ def next_step_of(watched: WatchedJob) -> str:
     version, state = watched.version, watched.job.state
     if version is not None and state == "candidate":
         return _next_step_of_candidate(version)
+    job_id = watched.job.job_id
+    if state in UNDER_WAY and watched.job.problem:
+        return f"Mend what `problem` says; finetune_status(job_id='{job_id}') tries again."
     if state in UNDER_WAY:
-        return f"finetune_status(job_id='{watched.job.job_id}', wait_s=45) waits for it."
+        return f"finetune_status(job_id='{job_id}', wait_s=45) waits for it."
+    if state == "failed" and not watched.is_left:
+        return "Nothing is left of it to go on from; finetune(action='start') begins anew."
     steps = {
-        "interrupted": f"finetune(action='resume', job_id='{watched.job.job_id}') goes on from the newest checkpoint.",
+        "interrupted": f"finetune(action='resume', job_id='{job_id}') goes on from the newest checkpoint.",
         "cancelled": "finetune(action='plan') shows what a new training would take.",
-        "failed": "Mend what `problem` says, then finetune(action='resume', job_id=...) or 'start' again.",
+        "failed": f"Mend what `problem` says, then finetune(action='resume', job_id='{job_id}') or 'start' again.",
         "champion": "It serves. adapters(action='rollback') goes back.",
     }
     return steps.get(state, "")

@@ -10,13 +10,13 @@ from pydantic import Field
 from lyra_mcp.errors import Invalid, NeedsConfirmation
 from lyra_mcp.operations import finetuning
 from lyra_mcp.operations.finetuning import Plan
-from lyra_mcp.operations.idempotency import once
+from lyra_mcp.operations.idempotency import Key, once
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.training_data import TrainingData
 from lyra_mcp.tools._confirmation import Confirmation, can_ask, require
 from lyra_mcp.tools._jobs import TriggersView, next_step_of, triggers_view
 from lyra_mcp.tools._shared import Answer, Call, refuse_stray, services
-from schema.jobs import NliLoraRecipe
+from schema.jobs import NliLoraRecipe, dominant_domain
 from schema.vocabulary import JobKind, JobState
 
 TITLE = "Retrain from corrections"
@@ -109,14 +109,8 @@ async def finetune(
             return _planned(await finetuning.plan(lyra, recipe_name=recipe_name))
         case "start":
             require(answer)
-            request = {"action": action, "recipe": recipe_name, "force": force}
-            started = await once(
-                lyra,
-                "finetune",
-                idempotency_key,
-                request=request,
-                act=lambda: _start(lyra, recipe=recipe_name, force=force),
-            )
+            key = Key("finetune", idempotency_key, {"action": action, "recipe": recipe_name, "force": force})
+            started = await once(lyra, key, lambda: _start(lyra, key, recipe=recipe_name, force=force))
             return FinetuneAnswer(
                 action=action,
                 job_id=started["job_id"],
@@ -132,8 +126,8 @@ async def finetune(
             )
 
 
-async def _start(lyra: Services, *, recipe: str, force: bool) -> dict[str, str]:
-    job = await finetuning.start(lyra, recipe_name=recipe, force=force)
+async def _start(lyra: Services, key: Key, *, recipe: str, force: bool) -> dict[str, str]:
+    job = await finetuning.start(lyra, recipe_name=recipe, force=force, key=key)
     return {"job_id": job.job_id, "state": job.state}
 
 
@@ -155,11 +149,18 @@ def _planned(planned: Plan) -> FinetuneAnswer:
         cost=0.0,
         estimate_s=planned.preflight.estimate_s if eligible else None,
         device=planned.preflight.device,
-        warnings=[*planned.preflight.warnings, *_privacy_warnings(planned.data)],
+        warnings=[*planned.preflight.warnings, *_balance_warnings(planned.data), *_privacy_warnings(planned.data)],
         recipe_name=planned.recipe_name,
         recipe=planned.recipe,
         next_step=next_step,
     )
+
+
+def _balance_warnings(data: TrainingData) -> list[str]:
+    if (dominant := dominant_domain(data.samples)) is None:
+        return []
+    domain, share = dominant
+    return [f"{share:.0%} of the samples with a source come from {domain}: the training may learn the site"]
 
 
 def _privacy_warnings(data: TrainingData) -> list[str]:
@@ -177,5 +178,9 @@ def _privacy_warnings(data: TrainingData) -> list[str]:
 
 def _duration(planned: Plan) -> str:
     seconds = planned.preflight.estimate_s
-    about = "for some minutes" if seconds is None else f"for about {max(1, round(seconds / 60))} minutes"
-    return f"{about} on the {planned.preflight.device}"
+    if seconds is None:
+        about = "some minutes"
+    else:
+        minutes = max(1, round(seconds / 60))
+        about = "about a minute" if minutes == 1 else f"about {minutes} minutes"
+    return f"for {about} on the {planned.preflight.device}"

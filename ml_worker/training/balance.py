@@ -3,11 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from schema.jobs import Sample
+from schema.jobs import Sample, dominant_domain
 from schema.reports import Counted
 from schema.vocabulary import LABELS
 
-DOMAIN_SHARE_MAX = 0.5
 LABEL_SAMPLES_MIN = 10
 DOMAINS_SHOWN = 20
 
@@ -38,14 +37,13 @@ def balance_warnings(samples: Sequence[Sample], *, names_domain: bool = True) ->
 
     `names_domain`: not where the sentences lie in plain and the samples do not.
     """
-    sourced = [sample.domain for sample in samples if sample.label is not None and sample.domain is not None]
     warnings = []
-    for domain, n in Counter(sourced).most_common(1):
-        if n / len(sourced) > DOMAIN_SHARE_MAX:
-            warnings.append(
-                f"{n / len(sourced):.0%} of the samples with a source come from "
-                f"{domain if names_domain else 'one site'}: it may learn the site"
-            )
+    if dominant := dominant_domain(samples):
+        domain, share = dominant
+        warnings.append(
+            f"{share:.0%} of the samples with a source come from "
+            f"{domain if names_domain else 'one site'}: it may learn the site"
+        )
     warnings += [
         f"only {count.n} samples say {count.name}: its scores mean little"
         for count in label_counts(samples)

@@ -183,6 +183,7 @@ class ScriptedJobs:
         self.root, self.build_report = root, build_report
         self.asked: list[tuple[str, str]] = []
         self.order: Preflight | None = None
+        self.estimate_s: float | None = 90
         #: The keys of jobs that were ordered with one.
         self.keys: dict[str, bytes] = {}
         #: Why a preflight says that a job would be refused.
@@ -199,7 +200,9 @@ class ScriptedJobs:
     async def preflight(self, order: Preflight) -> PreflightReply:
         self._hear("preflight", "")
         self.order = order
-        return PreflightReply(device="cpu", steps=50, estimate_s=90, warnings=["slow"], problem=self.obstacle)
+        return PreflightReply(
+            device="cpu", steps=50, estimate_s=self.estimate_s, warnings=["slow"], problem=self.obstacle
+        )
 
     async def start(self, job_id: str, key: bytes | None = None) -> JobStatus:
         self._hear("start", job_id)

@@ -270,7 +270,7 @@ async def test_a_champion_whose_files_are_lost_is_told_and_no_training_is_compar
     (settings.adapters_root / path / "adapter_model.safetensors").unlink()
 
     [problem] = (await read_status(services)).problems
-    assert problem.startswith("version 1 does not serve: E_STORAGE: the files of adapter")
+    assert problem.startswith("version 1 does not serve: the files of adapter")
     with pytest.raises(StorageFailed, match="are missing; roll back, or activate another version"):
         await train()
 

@@ -8,7 +8,7 @@ import pytest
 
 from lyra_mcp.errors import Conflict, DiskFull, Invalid, TooFewReviews, Unavailable
 from lyra_mcp.operations import finetuning
-from lyra_mcp.operations.idempotency import once
+from lyra_mcp.operations.idempotency import Key, once
 from lyra_mcp.operations.reconciling import ORDER_GRACE
 from lyra_mcp.storage import job_folders
 from schema.jobs import JobProblem, NliLoraRequest
@@ -119,16 +119,50 @@ async def test_two_servers_that_start_at_once_start_one_job(lyra, settings, buil
     assert await lyra.count("jobs") == 1
 
 
-async def test_a_key_starts_one_job(lyra, services, ready):
-    async def act():
-        return {"job_id": (await finetuning.start(services, recipe_name="seed", force=False)).job_id}
+@pytest.fixture
+def start_once(services):
+    async def start_once(services=services, recipe="seed"):
+        key = Key("finetune", "key", {"recipe": recipe})
 
-    first = await once(services, "finetune", "key", request={"recipe": "seed"}, act=act)
-    again = await once(services, "finetune", "key", request={"recipe": "seed"}, act=act)
+        async def act():
+            job = await finetuning.start(services, recipe_name=recipe, force=False, key=key)
+            return {"job_id": job.job_id, "state": job.state}
 
-    assert (first, await lyra.count("jobs")) == (again, 1)
+        return await once(services, key, act)
+
+    return start_once
+
+
+async def test_a_key_starts_one_job(lyra, services, machine, ready, start_once):
+    first = await start_once()
+    machine.finish(first["job_id"])
+    await finetuning.watch(services, first["job_id"])
+
+    assert (await start_once(), await lyra.count("jobs")) == (first, 1)
     with pytest.raises(Conflict, match="this idempotency_key was used for another request"):
-        await once(services, "finetune", "key", request={"recipe": "default"}, act=act)
+        await start_once(recipe="default")
+
+
+async def test_servers_that_start_at_once_with_one_key_give_one_answer(
+    lyra, settings, build_services, services, ready, start_once
+):
+    others = [build_services(settings) for _ in range(3)]
+    answers = await asyncio.gather(*(start_once(one) for one in [services, *others]), return_exceptions=True)
+    for one in others:
+        await one.database.close()
+
+    assert answers == [answers[0]] * 4
+    assert await lyra.count("jobs") == 1
+
+
+async def test_a_key_whose_order_was_refused_starts_another_job(lyra, machine, ready, start_once):
+    machine.refused = Conflict("the GPU is too full")
+    with pytest.raises(Conflict, match="the GPU is too full"):
+        await start_once()
+    machine.refused = None
+
+    await start_once()
+    assert [row["state"] for row in await lyra.sql("SELECT state FROM jobs ORDER BY seq")] == ["failed", "preparing"]
 
 
 async def test_a_full_disk_leaves_neither_folder_nor_job(lyra, settings, services, ready, start, monkeypatch):
@@ -153,7 +187,7 @@ async def test_a_start_the_worker_refuses_is_a_failed_job_with_its_problem_and_c
     machine.refused = None
     resumed = await finetuning.resume(services, failed.job.job_id)
 
-    assert (failed.job.state, failed.job.problem) == ("failed", "E_CONFLICT: the GPU is too full")
+    assert (failed.job.state, failed.job.problem) == ("failed", "the GPU is too full")
     assert (resumed.job.state, resumed.job.problem) == ("training", None)
 
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from pydantic import SecretStr
 
-from lyra_mcp.errors import Conflict, StorageFailed, WorkerGone
+from lyra_mcp.errors import StorageFailed, WorkerGone
 from lyra_mcp.operations import adapters, erasing, exporting, finetuning, keys, retention
 from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.storage import sealed_jobs
@@ -152,6 +152,38 @@ async def test_a_disk_too_full_to_seal_leaves_the_plain_file_and_it_is_tried_aga
     await reconcile(services)
 
     assert (still, readable(settings.home)) == ({"samples.jsonl", WEIGHTS}, set())
+
+
+@pytest.mark.parametrize("damaged", ["state.json", "lock", "log.sealed"])
+async def test_a_job_that_cannot_be_read_keeps_no_other_in_plain(
+    planted, lyra, services, plain, machine, settings, start, damaged
+):
+    jobs = []
+    for _ in range(3):
+        jobs.append(await start(plain, force=True))
+        machine.finish(jobs[-1].job_id)
+        await reconcile(plain)
+        await lyra.review(corrected=1)
+    path = settings.jobs_root / jobs[1].job_id / damaged
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    await reconcile(services)
+
+    others = [root / job.job_id for root in (settings.jobs_root, settings.adapters_root) for job in jobs[::2]]
+    assert [readable(folder) for folder in others] == [set()] * 4
+
+
+async def test_a_training_whose_state_cannot_be_read_is_not_sealed_while_its_process_lives(
+    planted, services, plain, machine, settings, start
+):
+    job = await start(plain)
+    samples = settings.jobs_root / job.job_id / "samples.jsonl"
+    machine.write(job.job_id, "failed")
+    await reconcile(plain)
+    samples.with_name("state.json").write_text("{")
+    with machine.living(job.job_id):
+        await reconcile(services)
+        assert samples.exists()
 
 
 async def test_a_sealed_file_that_is_damaged_gives_way_to_a_plain_one(planted, services, machine, settings, start):
@@ -300,9 +332,8 @@ async def test_a_key_that_does_not_open_a_waiting_job_is_told(planted, services,
     machine.write(job.job_id, "waiting", waits_for_key=True)
     machine.refused = StorageFailed("it belongs to another key; restore lyra.key from a backup, or train again")
 
-    assert await state(job) == ("failed", f"{machine.refused}")
-    with pytest.raises(Conflict):
-        await finetuning.cancel(services, job.job_id)
+    assert await state(job) == ("failed", machine.refused.message)
+    assert (await finetuning.cancel(services, job.job_id)).job.state == "cancelled"
 
 
 async def test_a_sealed_file_that_was_changed_or_put_elsewhere_is_refused(planted, services, machine, settings, start):

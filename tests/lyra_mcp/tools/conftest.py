@@ -35,9 +35,9 @@ class Agent:
     async def add_edge(self, text: str = "it is so") -> str:
         return (await self.add(text))["edges"][0]["edge_id"]
 
-    async def correct(self, count: int = 10) -> None:
+    async def correct(self, count: int = 10, url: str | None = None) -> None:
         """A person's corrections, each of a premise of its own."""
-        added = await self.add(*[f"text number {number}" for number in range(count)])
+        added = await self.add(*[f"text number {number} from {url}" for number in range(count)], url=url)
         for edge in added["edges"]:
             await self.call("feedback", action="edge_correct", edge_id=edge["edge_id"], correct_label="refutes")
 

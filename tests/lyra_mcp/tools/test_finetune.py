@@ -1,6 +1,7 @@
 """finetune and finetune_status through a real client, in both eras of the protocol."""
 
 import asyncio
+import shutil
 
 import pytest
 
@@ -44,6 +45,32 @@ async def test_a_plan_with_too_few_reviews_says_so(connect, machine):
         "3 reviews by people can be trained on, and at least 10 are needed; review_queue() offers" in plan["obstacle"]
     )
     assert text == f"E_TOO_FEW_REVIEWS: {plan['obstacle']}"
+
+
+async def test_a_plan_warns_that_one_site_dominates_before_anything_is_trained(connect):
+    async with connect() as agent:
+        await agent.correct()
+        await agent.correct(6, "https://example.org/a")
+        await agent.correct(4, "https://example.net/b")
+        plan = await agent.call("finetune", action="plan")
+
+    assert plan["warnings"] == [
+        "slow",
+        "60% of the samples with a source come from example.org: the training may learn the site",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("estimate_s", "said"),
+    [(None, "some minutes"), (20, "about a minute"), (89, "about a minute"), (90, "about 2 minutes")],
+)
+async def test_the_question_says_how_long_it_takes_in_words_a_person_would_use(connect, machine, estimate_s, said):
+    machine.estimate_s = estimate_s
+    async with connect() as agent:
+        await agent.correct()
+        text = await agent.refused("finetune", action="start")
+
+    assert text.startswith(f"E_CONFIRM: Train an adapter on 10 reviews, for {said} on the cpu?")
 
 
 async def test_a_person_who_agrees_starts_a_training(connect, machine, person, questions):
@@ -209,7 +236,32 @@ async def test_a_failed_job_shows_why(connect, machine):
         await agent.refused("finetune", action="start", confirm=True)
         [job] = (await agent.call("finetune_status"))["jobs"]
 
-    assert (job["state"], job["problem"], job["progress"]) == ("failed", "E_WORKER: no luck", None)
+    assert (job["state"], job["problem"], job["progress"]) == ("failed", "no luck", None)
+
+
+async def test_the_next_step_of_a_failed_job_is_one_that_works(connect, machine, settings):
+    async with connect() as agent:
+        await agent.correct()
+        job_id = (await agent.call("finetune", action="start", confirm=True))["job_id"]
+        machine.write(job_id, "failed")
+        mended = (await agent.call("finetune_status"))["next_step"]
+        shutil.rmtree(settings.jobs_root / job_id)
+        gone = (await agent.call("finetune_status"))["next_step"]
+
+    assert mended == f"Mend what `problem` says, then finetune(action='resume', job_id='{job_id}') or 'start' again."
+    assert gone == "Nothing is left of it to go on from; finetune(action='start') begins anew."
+
+
+async def test_a_training_that_cannot_be_registered_says_what_is_in_the_way(connect, machine, settings):
+    async with connect() as agent:
+        await agent.correct()
+        job_id = (await agent.call("finetune", action="start", confirm=True))["job_id"]
+        machine.finish(job_id)
+        settings.adapters_root.write_text("in the way")
+        status = await agent.call("finetune_status")
+
+    assert status["jobs"][0]["problem"].startswith("the data folder cannot be used (File exists)")
+    assert status["next_step"] == f"Mend what `problem` says; finetune_status(job_id='{job_id}') tries again."
 
 
 @pytest.mark.parametrize("named", [True, False])
