@@ -56,7 +56,7 @@ def _watched():
         def look():
             while not ended.is_set():
                 seen.update(readable(folder))
-                ended.wait(0.01)
+                ended.wait(0.1)  # each look reads every file
 
         threads.append(threading.Thread(target=look))
         threads[-1].start()
