@@ -9,7 +9,6 @@ import sys
 import time
 import zipfile
 
-import psutil
 import pytest
 
 RECORD = {"messages": [{"role": "user", "content": "何時？"}], "response": "九時。", "rating": 5}
@@ -170,6 +169,17 @@ def test_a_key_goes_to_no_server_it_was_not_made_for(assistant, chat_server):
     assert "secret-1" not in str(chat_server.asked)
 
 
+def interrupt(process):
+    """Ask to stop until it has; an interrupt between the prompt and the reading waits for the next one."""
+    deadline = time.monotonic() + 60
+    while True:
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=1)
+        except subprocess.TimeoutExpired:
+            assert time.monotonic() < deadline, "it does not end"
+
+
 def test_an_interrupt_at_the_prompt_ends_it_cleanly(tmp_path, chat_server):
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("LYRA_", "OPENAI_"))}
     home = {"LYRA_HOME": str(tmp_path / "home"), "LYRA_RUNTIME_DIR": str(tmp_path / "run")}
@@ -184,11 +194,7 @@ def test_an_interrupt_at_the_prompt_ends_it_cleanly(tmp_path, chat_server):
     try:
         assert process.stdout.readline().startswith(b"tiny at")
         assert process.stdout.read(5) == b"You: "
-        deadline = time.monotonic() + 10
-        while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING and time.monotonic() < deadline:
-            time.sleep(0.01)  # it reads now, and nobody says so
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = interrupt(process)
     finally:
         process.kill()
         process.communicate()
