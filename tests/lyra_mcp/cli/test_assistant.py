@@ -175,7 +175,7 @@ def interrupt(process):
     while True:
         process.send_signal(signal.SIGINT)
         try:
-            return process.communicate(timeout=1)
+            return process.communicate(timeout=5)  # a goodbye takes a second
         except subprocess.TimeoutExpired:
             assert time.monotonic() < deadline, "it does not end"
 
