@@ -162,8 +162,9 @@ def _start_worker(socket_folder: Path) -> Iterator[Callable[..., WorkerProcess]]
 def _worker(tiny_folder: Path, adapters_root: Path) -> Iterator[WorkerProcess]:
     """One ready worker with the tiny model, shared by the tests that only ask."""
     with tempfile.TemporaryDirectory(prefix="lw-") as folder:
+        stays = ("--linger-s", "7200", "--idle-s", "7200")  # also where its next test comes much later
         worker = start_process(
-            Path(folder), "--nli-model", str(tiny_folder), "--adapters-root", str(adapters_root), "--linger-s", "7200"
+            Path(folder), "--nli-model", str(tiny_folder), "--adapters-root", str(adapters_root), *stays
         )
         try:
             worker.wait_for_state("ready")

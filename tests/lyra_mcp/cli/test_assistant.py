@@ -190,6 +190,8 @@ def test_an_interrupt_at_the_prompt_ends_it_cleanly(tmp_path, chat_server):
         stdin=theirs,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # Where these tests run beside each other they ignore interrupts, and what they start would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread is held here
     )
     try:
         assert process.stdout.readline().startswith(b"tiny at")
