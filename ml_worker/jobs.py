@@ -186,7 +186,7 @@ class JobMachine:
     def cancel(self, job_id: str) -> JobStatus:
         """Ask the child to stop for good; a job that has ended stays as it ended, unless it could be resumed."""
         folder, status = self.folder(job_id), self.status(job_id)
-        if status.state in ACTIVE or self._starting == job_id:
+        if status.state in ACTIVE or (status.state == "waiting" and self._starting == job_id):
             folder.cancel.touch()
             self._signal(status, signal.SIGTERM)
             self._watch(self._kill_late(job_id))

@@ -138,6 +138,16 @@ async def test_one_that_was_cancelled_before_it_could_fail_to_start_is_cancelled
     await reach(machine, "one", "cancelled")
 
 
+async def test_one_that_has_failed_is_cancelled_also_while_its_process_is_still_leaving(machine, make_job, child_does):
+    child_does("""sed -i 's/"preparing"/"failed"/' "$4/state.json"; exec sleep 60""")
+    folder = make_job("one")
+    machine.start("one")
+    await reach(machine, "one", "failed")
+
+    assert folder.is_running()
+    assert machine.cancel("one").state == "cancelled"
+
+
 async def test_one_that_is_trained_by_hand_is_waited_for(machine, make_job, child_does):
     child_does("exit 0")
     folder = make_job("one")
