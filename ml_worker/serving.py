@@ -65,6 +65,7 @@ class Serving:
             base_model=self._model.base.name,
             fingerprint=self.fingerprint,
             adapter=None if adapter is None else adapter.path,
+            adapter_sha256=None if adapter is None else adapter.digest,
             temperature=self._model.base.temperature if own is None else own,
             device=self.device,
         )

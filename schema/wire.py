@@ -12,7 +12,7 @@ from schema.sealing import FileKey
 from schema.vocabulary import Label, WorkerState
 
 #: Raised when a message changes in a way the other side would misread; both sides compare it.
-PROTOCOL = 2
+PROTOCOL = 3
 
 PAIRS_MAX = 64
 TEXTS_MAX = 64
@@ -110,6 +110,8 @@ class ServedBy(Message):
     fingerprint: str
     #: Path inside the adapters root; null: the base alone.
     adapter: str | None
+    #: Of the adapter's weights file, as it is in plain.
+    adapter_sha256: str | None
     #: The temperature the model was shipped with (calibration version 0); 1.0 when it brought none.
     temperature: Annotated[float, Field(gt=0)]
     device: str

@@ -1,10 +1,10 @@
-"""Golden files (`pytest --update-golden` writes them anew), a training's report, a server of OpenAI's protocol."""
+"""Golden files (`pytest --update-golden` writes them anew), a ticking clock, a report, an OpenAI-like server."""
 
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,6 +35,22 @@ def golden(request) -> Callable[[str, Any], Any]:
         return json.loads(path.read_text(encoding="utf-8"))
 
     return read
+
+
+class TickingClock:
+    """Every look is one second later."""
+
+    def __init__(self) -> None:
+        self.moment = datetime(2026, 3, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.moment += timedelta(seconds=1)
+        return self.moment
+
+
+@pytest.fixture
+def clock() -> TickingClock:
+    return TickingClock()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from lyra_mcp.domain.evidence import Prediction
 from lyra_mcp.errors import NotFound, Unavailable
 from lyra_mcp.operations import sealing
 from lyra_mcp.operations.services import Services
-from lyra_mcp.operations.serving import BASE, find_serving
+from lyra_mcp.operations.serving import BASE, Serving, find_serving
 from lyra_mcp.storage import calibrations, corrections
 from lyra_mcp.storage.database import Transaction
 from schema.vocabulary import LABELS, Label
@@ -75,9 +75,9 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
     digests = [pair_digest(pair.premise, pair.hypothesis) for pair in pairs]
     async with services.database.transaction() as tx:
         reviews = await corrections.find_current_reviews(tx, digests)
-        adapter = (await find_serving(services, tx)).adapter
+        serving = await find_serving(services, tx)
     try:
-        reply, degraded_reason = await _ask(services, pairs, adapter)
+        reply, degraded_reason = await _ask(services, pairs, serving)
     except Unavailable as error:
         if any(digest not in reviews for digest in digests):
             raise
@@ -112,15 +112,20 @@ async def judge(services: Services, pairs: Sequence[Pair]) -> Judged:
     return Judged(judged, server, degraded_reason="; ".join(filter(None, [degraded_reason, reread_problem])))
 
 
-async def _ask(services: Services, pairs: Sequence[Pair], adapter: str) -> tuple[JudgeReply, str]:
-    """Ask the model; where the adapter does not fit its base any more, the base answers alone and says so."""
+async def _ask(services: Services, pairs: Sequence[Pair], serving: Serving) -> tuple[JudgeReply, str]:
+    """Ask the adapter; where it is not what was registered, or fits its base no more, the base alone, and say so."""
     try:
-        return await _ask_adapter(services, pairs, adapter), ""
+        reply = await _ask_adapter(services, pairs, serving.adapter)
     except NotFound as error:
-        if adapter == BASE:
+        if serving.adapter == BASE:
             raise
-        reason = f"answered by the base alone: {error}; adapters(action='list') shows versions"
-        return await _ask_adapter(services, pairs, BASE), reason
+        problem = str(error)
+    else:
+        if serving.sha256 in (None, reply.served_by.adapter_sha256):
+            return reply, ""
+        problem = f"the files of version {serving.version} were changed; adapters(action='rollback') goes back"
+    reason = f"answered by the base alone: {problem}; adapters(action='list') shows versions"
+    return await _ask_adapter(services, pairs, BASE), reason
 
 
 async def _ask_adapter(services: Services, pairs: Sequence[Pair], adapter: str) -> JudgeReply:

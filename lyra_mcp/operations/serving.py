@@ -15,6 +15,8 @@ class Serving:
     adapter: str
     #: Of the champion; None where no version serves.
     version: int | None
+    #: Of the weights that were registered; None where any will do.
+    sha256: str | None = None
 
 
 async def find_serving(services: Services, tx: Transaction) -> Serving:
@@ -24,5 +26,5 @@ async def find_serving(services: Services, tx: Transaction) -> Serving:
     if champion is not None:
         version = await model_versions.find_version(tx, "nli_lora", champion)
         assert version is not None, "an alias points to a version"
-        return Serving(version.adapter_path, champion)
+        return Serving(version.adapter_path, champion, version.adapter_sha256)
     return Serving(services.settings.default_adapter or BASE, None)

@@ -1,4 +1,4 @@
-"""A home, a clock that ticks, a worker and a job machine that can be read off, and the services made of them."""
+"""A home, a worker and a job machine that can be read off, and the services made of them."""
 
 import base64
 import fcntl
@@ -10,7 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ from schema.jobs import JobProblem, JobStatus, NliLoraRequest, Preflight, Prefli
 from schema.vocabulary import Label, RunState
 
 VECTOR_SIZE = 32
+
+
+def weights_of(path: str) -> bytes:
+    """What a scripted training makes; an adapter's folder is named as its job."""
+    return f"weights of {Path(path).name}".encode()
 
 
 class KeywordWorker:
@@ -49,6 +54,8 @@ class KeywordWorker:
         self.unreadable: str | None = None  # a text in which this word stands cannot be embedded
         #: Adapters that cannot be loaded, and why; the others can.
         self.refused: dict[str, str] = {}
+        #: Adapters that are no longer what was trained.
+        self.changed: set[str] = set()
         self.loaded: str | None = None
         #: Runs while the model is thinking.
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
@@ -70,6 +77,7 @@ class KeywordWorker:
                 base_model="keywords",
                 fingerprint=self.fingerprint,
                 adapter=None if adapter == "base" else adapter,
+                adapter_sha256=hashlib.sha256(weights_of("" if adapter in self.changed else adapter)).hexdigest(),
                 temperature=self.temperature,
                 device="cpu",
             ),
@@ -246,7 +254,7 @@ class ScriptedJobs:
         request = NliLoraRequest.model_validate_json((folder / "request.json").read_bytes())
         written = sealing.read(folder / "samples.jsonl", self.keys.get(job_id), f"{job_id}/samples.jsonl")
         samples = [Sample.model_validate_json(line) for line in written.splitlines()]
-        weights = f"weights of {job_id}".encode()
+        weights = weights_of(job_id)
         (folder / "adapter").mkdir()
         self.put(job_id, "adapter/adapter_model.safetensors", weights, place=f"{job_id}/adapter_model.safetensors")
         (folder / "adapter" / "lyra_adapter.json").write_text("{}")
@@ -288,17 +296,6 @@ class ScriptedJobs:
         return JobStatus.model_validate_json(path.read_bytes())
 
 
-class TickingClock:
-    """Every look is one second later."""
-
-    def __init__(self) -> None:
-        self.moment = datetime(2026, 3, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        self.moment += timedelta(seconds=1)
-        return self.moment
-
-
 @pytest.fixture
 def settings(tmp_path) -> Settings:
     return Settings(home=tmp_path / "home", runtime_dir=tmp_path / "run", key_source="file")
@@ -307,11 +304,6 @@ def settings(tmp_path) -> Settings:
 @pytest.fixture
 def worker() -> KeywordWorker:
     return KeywordWorker()
-
-
-@pytest.fixture
-def clock() -> TickingClock:
-    return TickingClock()
 
 
 @pytest.fixture

@@ -55,7 +55,9 @@ class ScriptedJudge:
 
     def served_by(self, adapter):
         path = adapter.path if adapter else None
-        return ServedBy(base_model="scripted", fingerprint="f", adapter=path, temperature=1, device="cpu")
+        return ServedBy(
+            base_model="scripted", fingerprint="f", adapter=path, adapter_sha256=None, temperature=1, device="cpu"
+        )
 
 
 def pairs(*lengths: int) -> list[Pair]:

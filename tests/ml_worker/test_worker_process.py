@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import os
 import shutil
 import signal
@@ -45,6 +46,7 @@ def test_a_judgement_names_what_served_it_and_equals_the_model_in_process(client
         "base_model": str(tiny_folder),
         "fingerprint": tiny.fingerprint,
         "adapter": None,
+        "adapter_sha256": None,
         "temperature": 1.0,
         "device": "cpu",
     }
@@ -78,7 +80,7 @@ def test_a_representation_is_a_unit_vector_of_the_hidden_size(client, tiny):
     assert judge(client).judgements[0].representation is None
 
 
-def test_an_adapter_is_loaded_serves_and_is_unloaded_and_the_base_is_bitwise_back(client, tiny):
+def test_an_adapter_is_loaded_serves_and_is_unloaded_and_the_base_is_bitwise_back(client, tiny, adapters_root):
     before = judge(client)
     assert client.post("/nli/adapter/load", json={"adapter_path": "one"}).json() == {
         "ok": True,
@@ -89,6 +91,8 @@ def test_an_adapter_is_loaded_serves_and_is_unloaded_and_the_base_is_bitwise_bac
     assert client.get("/health").json()["adapter"] == "one"
     adapted = judge(client)
     assert (adapted.served_by.adapter, adapted.served_by.temperature) == ("one", 1.5)
+    weights = (adapters_root / "one" / "adapter_model.safetensors").read_bytes()
+    assert adapted.served_by.adapter_sha256 == hashlib.sha256(weights).hexdigest()
     assert adapted.judgements != before.judgements
     assert judge(client, adapter="base") == before
 

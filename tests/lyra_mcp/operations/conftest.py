@@ -92,6 +92,12 @@ class Lyra:
 
 
 @pytest.fixture
+def settings(settings):
+    """A few reviews are enough to train on."""
+    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
+
+
+@pytest.fixture
 def lyra(services) -> Lyra:
     return Lyra(services)
 

@@ -11,11 +11,6 @@ from lyra_mcp.operations.status import read_status
 NEW = ("a new text", "a new claim")
 
 
-@pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
 async def states(lyra):
     return [row["state"] for row in await lyra.sql("SELECT state FROM jobs ORDER BY seq")]
 
@@ -203,6 +198,18 @@ async def test_after_a_change_of_base_the_base_answers_and_says_why(lyra, train,
 
     assert judged.served_by.adapter is None
     assert "answered by the base alone: E_NOT_FOUND: the adapter belongs to a base with" in judged.degraded_reason
+
+
+async def test_a_champion_whose_weights_are_not_the_registered_ones_does_not_answer(lyra, train, activate, worker):
+    path = await train()
+    await activate(1)
+    assert (await lyra.judge(*NEW)).served_by.adapter == path
+    worker.changed.add(path)
+
+    judged = await lyra.judge(*NEW)
+
+    assert (judged.served_by.adapter, judged.pairs[0].prediction.adapter) == (None, "")
+    assert judged.degraded_reason.startswith("answered by the base alone: the files of version 1 were changed;")
 
 
 async def test_a_new_version_begins_with_a_calibration_of_its_own(lyra, train, activate, services):

@@ -10,11 +10,6 @@ from lyra_mcp.storage import audit_log
 from lyra_mcp.storage.database import Database
 
 
-@pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
 async def agree(services, count=1):
     for _ in range(count):
         await consent.record(services, "store", provider=None, granted=True, reason=None)

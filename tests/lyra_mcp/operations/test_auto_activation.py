@@ -9,11 +9,6 @@ from lyra_mcp.operations import finetuning, reconciling
 
 
 @pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
-@pytest.fixture
 def willing(services, settings):
     """With the setting on."""
     return replace(services, settings=settings.model_copy(update={"auto_activate": True}))

@@ -7,11 +7,6 @@ from lyra_mcp.operations.reconciling import reconcile
 
 
 @pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
-@pytest.fixture
 def save_checkpoint(settings):
     """As a training saves it; returns the folder of the job's checkpoints."""
 

@@ -10,11 +10,6 @@ from lyra_mcp.operations.training_data import collect
 
 
 @pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
-@pytest.fixture
 def say(services):
     async def say(purpose, *, granted, provider=None, reason=None):
         return await consent.record(services, purpose, provider=provider, granted=granted, reason=reason)

@@ -17,11 +17,6 @@ from lyra_mcp.storage.exports import open_sealed
 SECRET = "zebrafish-4711-quartz"
 
 
-@pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
 def planted(folder):
     """Files with the secret in them, also as UTF-16 and inside a zip."""
     found = []

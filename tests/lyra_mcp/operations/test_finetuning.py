@@ -14,11 +14,6 @@ from lyra_mcp.storage import job_folders
 from schema.jobs import JobProblem, NliLoraRequest
 
 
-@pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
 def files(settings):
     return sorted(path.relative_to(settings.home).as_posix() for path in settings.jobs_root.rglob("*"))
 

@@ -11,11 +11,6 @@ from lyra_mcp.storage import job_folders
 from schema.jobs import JobProblem
 
 
-@pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
 def kill_the_worker(machine):
     machine.problem = WorkerGone("no worker is running")
 

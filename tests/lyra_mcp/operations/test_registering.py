@@ -12,11 +12,6 @@ from lyra_mcp.storage import job_folders
 from lyra_mcp.storage.sealed_jobs import Damaged
 
 
-@pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
 @pytest.mark.parametrize("damage", ["report.json", "adapter/adapter_model.safetensors"])
 async def test_a_finished_job_whose_files_are_damaged_has_failed_and_blocks_nobody(
     lyra, services, machine, settings, ready, start, state, damage

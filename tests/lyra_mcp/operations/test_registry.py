@@ -6,11 +6,6 @@ from lyra_mcp.errors import Conflict, NotFound
 from lyra_mcp.operations import adapters, calibration, finetuning
 
 
-@pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
 async def test_a_version_is_compared_with_the_base_or_with_another_number_by_number(lyra, train, services):
     await train(base_right=0.5)
     await lyra.review(corrected=5)

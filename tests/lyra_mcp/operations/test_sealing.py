@@ -23,8 +23,7 @@ WEIGHTS = "adapter_model.safetensors"
 
 @pytest.fixture
 def settings(settings):
-    wanted = {"training_samples_min": 10, "trigger_corrections": 5, "encrypt_files": True}
-    return settings.model_copy(update=wanted | {"passphrase": SecretStr("a long passphrase")})
+    return settings.model_copy(update={"encrypt_files": True, "passphrase": SecretStr("a long passphrase")})
 
 
 @pytest.fixture

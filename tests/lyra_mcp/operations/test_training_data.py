@@ -14,11 +14,6 @@ from schema.wire import TEXT_CHARS_MAX
 
 
 @pytest.fixture
-def settings(settings):
-    return settings.model_copy(update={"training_samples_min": 10, "trigger_corrections": 5})
-
-
-@pytest.fixture
 def collected(services):
     async def collected():
         async with services.database.transaction() as tx:

@@ -52,7 +52,12 @@ class Worker:
 
     def served_by(self) -> wire.ServedBy:
         return wire.ServedBy(
-            base_model="scripted", fingerprint=FINGERPRINT, adapter=self.adapter, temperature=1.0, device="cpu"
+            base_model="scripted",
+            fingerprint=FINGERPRINT,
+            adapter=self.adapter,
+            adapter_sha256=None,
+            temperature=1.0,
+            device="cpu",
         )
 
     def health(self) -> wire.Health:
