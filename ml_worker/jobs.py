@@ -284,11 +284,12 @@ class JobMachine:
 
     async def _kill_late(self, job_id: str) -> None:
         deadline = time.monotonic() + STOP_GRACE_S
-        while time.monotonic() < deadline:
-            if self.status(job_id).is_final:
-                return
-            await asyncio.sleep(LOOK_S)
-        self._signal(self.status(job_id), signal.SIGKILL)
+        with suppress(JobRefused):  # its folder was deleted meanwhile
+            while time.monotonic() < deadline:
+                if self.status(job_id).is_final:
+                    return
+                await asyncio.sleep(LOOK_S)
+            self._signal(self.status(job_id), signal.SIGKILL)
 
     def _signal(self, status: JobStatus, number: signal.Signals) -> None:
         """Reach our own child, or one we adopted; only while it holds the lock is its process id its own."""
