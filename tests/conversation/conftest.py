@@ -113,7 +113,7 @@ def open_house(parent: Path, **settings: Any) -> Iterator[House]:
         shutil.rmtree(runtime)
 
 
-@pytest.fixture(name="opened")
+@pytest.fixture(name="opened", scope="session")
 def _opened() -> Callable[..., contextlib.AbstractContextManager[House]]:
     """Open a house with other settings."""
     return open_house

@@ -6,7 +6,7 @@ import shutil
 import string
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -134,27 +134,6 @@ WANTED = {
 }
 
 
-def test_corrections_become_a_model_that_serves_and_one_call_takes_it_back(own_house, host):
-    house = own_house.having(**SETTINGS)
-    server = host(house)
-    seen = loop(server)
-    job = seen.pop("job")
-
-    assert seen == WANTED
-    assert [condition["name"] for condition in job["gate"]["conditions"]] == [
-        "holdout_accuracy",
-        "accuracy_gain_over_champion",
-        "brier_gain_over_champion",
-        "agreement_with_base",
-    ]
-    # What is activated serves after both processes are gone, too.
-    server.answer("adapters", action="activate", version=1, force=True, confirm=True)
-    served = answers(server)
-    psutil.Process(server.answer("server_status")["worker"]["pid"]).kill()
-    server.kill()
-    assert answers(host(house)) == served
-
-
 def test_whoever_is_killed_the_training_ends_with_one_version(own_house, host, training_of):
     house = own_house.having(**SETTINGS)
     server = host(house)
@@ -237,55 +216,84 @@ def test_the_same_loop_runs_on_a_deberta(opened, host, tmp_path):
 NO_NETWORK = Path(__file__).parent / "no_network"
 
 
-@pytest.fixture(name="without_network")
-def _without_network(tmp_path):
-    """Guard what runs in a house, and give it no network but the loopback where this machine lets us."""
-    record = tmp_path / "record"
-    roots = [str(NO_NETWORK), *filter(None, [os.environ.get("PYTHONPATH")])]
-    variables = {
-        "PYTHONPATH": os.pathsep.join(roots),
-        "NO_NETWORK_RECORD": str(record),
-        # What keeps silent only because it was told to is not what this is about.
-        "HF_HUB_OFFLINE": "0",
-        "TRANSFORMERS_OFFLINE": "0",
-    }
-    # A network namespace of its own also stops what is no Python; not every machine allows one.
-    namespace = ("unshare", "--map-root-user", "--net")
-    is_allowed = shutil.which("unshare") and not subprocess.run([*namespace, "true"], check=False).returncode
-    prefix = namespace if is_allowed else ()
+@dataclass(frozen=True)
+class Guard:
+    """Gives what runs in a house no network but the loopback where this machine lets us, and records who tries."""
 
-    def lines():
-        return [json.loads(line) for line in record.read_text().splitlines()]
+    record: Path
 
-    return (lambda house: replace(house, variables=variables, prefix=prefix)), lines
+    def around(self, house):
+        roots = [str(NO_NETWORK), *filter(None, [os.environ.get("PYTHONPATH")])]
+        variables = {
+            "PYTHONPATH": os.pathsep.join(roots),
+            "NO_NETWORK_RECORD": str(self.record),
+            # What keeps silent only because it was told to is not what this is about.
+            "HF_HUB_OFFLINE": "0",
+            "TRANSFORMERS_OFFLINE": "0",
+        }
+        # A network namespace of its own also stops what is no Python; not every machine allows one.
+        namespace = ("unshare", "--map-root-user", "--net")
+        is_allowed = shutil.which("unshare") and not subprocess.run([*namespace, "true"], check=False).returncode
+        return replace(house, variables=variables, prefix=namespace if is_allowed else ())
+
+    def lines(self):
+        return [json.loads(line) for line in self.record.read_text().splitlines()]
 
 
-def test_the_guard_stops_and_records_whoever_reaches_out(own_house, without_network):
-    guarded, lines = without_network
+def test_the_guard_stops_and_records_whoever_reaches_out(own_house, tmp_path):
+    guard = Guard(tmp_path / "record")
     program = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=1)"
     done = subprocess.run(
-        [sys.executable, "-c", program], env=guarded(own_house).environment(), capture_output=True, check=False
+        [sys.executable, "-c", program], env=guard.around(own_house).environment(), capture_output=True, check=False
     )
 
     assert b"there is no network here" in done.stderr
-    assert [line["tried"] for line in lines() if "tried" in line] == ["192.0.2.1"]
+    assert [line["tried"] for line in guard.lines() if "tried" in line] == ["192.0.2.1"]
 
 
-def test_the_whole_loop_runs_where_there_is_no_network(own_house, host, without_network):
-    """Conversations, recall, prompts, intents, corrections, a training that serves: no process even tries."""
-    guarded, lines = without_network
-    server = host(guarded(own_house.having(**SETTINGS, tools="full")))
-    remembered = live_with_it(server)
-    seen = loop(server)
-    seen.pop("job")
-    server.close()
+@pytest.fixture(name="life", scope="module")
+def _life(opened, module_host, tmp_path_factory, tiny_model):
+    """Everything once, without a network: what was seen, what served before and after both processes were killed."""
+    root = tmp_path_factory.mktemp("life")
+    guard = Guard(root / "record")
+    with opened(root, nli_model=tiny_model, **SETTINGS, tools="full") as opened_house:
+        house = guard.around(opened_house)
+        server = module_host(house)
+        remembered = live_with_it(server)
+        seen = loop(server)
+        server.answer("adapters", action="activate", version=1, force=True, confirm=True)
+        served = answers(server)
+        psutil.Process(server.answer("server_status")["worker"]["pid"]).kill()
+        server.kill()
+        server = module_host(house)
+        served_again = answers(server)
+        server.close()
+    return {"remembered": remembered, "seen": seen, "served": (served, served_again), "lines": guard.lines()}
+
+
+def test_corrections_become_a_model_that_serves_and_one_call_takes_it_back(life):
+    seen = dict(life["seen"])
+    job = seen.pop("job")
 
     assert seen == WANTED
-    assert remembered == {"example": 5, "intent": "boats", "exported": True}
-    commands = [" ".join(line["guarded"]) for line in lines() if "guarded" in line]
+    assert [condition["name"] for condition in job["gate"]["conditions"]] == [
+        "holdout_accuracy",
+        "accuracy_gain_over_champion",
+        "brier_gain_over_champion",
+        "agreement_with_base",
+    ]
+    before, after = life["served"]
+    assert after == before
+    assert before[1] == job["job_id"]
+
+
+def test_the_whole_loop_runs_where_there_is_no_network(life):
+    """Conversations, recall, prompts, intents, corrections, a training that serves: no process even tries."""
+    assert life["remembered"] == {"example": 5, "intent": "boats", "exported": True}
+    commands = [" ".join(line["guarded"]) for line in life["lines"] if "guarded" in line]
     for part in ("lyra_mcp serve", "-m ml_worker", "ml_worker.training.run"):
         assert any(part in command for command in commands), part
-    assert [line for line in lines() if "tried" in line] == []
+    assert [line for line in life["lines"] if "tried" in line] == []
 
 
 def live_with_it(server):
