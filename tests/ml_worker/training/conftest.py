@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shlex
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from ml_worker.training.nli_lora import NliLoraTraining, Watchers
 from ml_worker.training.training_data import prepare_data
 from schema.jobs import JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Sample
 
+SCRIPTED_CHILD = Path(__file__).with_name("scripted_child.py")
 THINGS = ["lamp", "river", "stone", "engine", "garden", "letter", "bridge", "window", "market", "forest"]
 SIGNS = {"supports": "indeed", "refutes": "never", "neutral": "perhaps"}
 WORDS = [*THINGS, *SIGNS.values(), *map(str, range(200)), "the", "is", "near"]
@@ -164,6 +166,26 @@ def make_job(base_folder, base, tmp_path, make_samples, recipe) -> Callable[...,
         return folder
 
     return make
+
+
+@pytest.fixture
+def child_does(tmp_path, monkeypatch) -> Callable[[str], None]:
+    """Let these lines of shell stand in for the training that a machine starts; `$4` is the job's folder."""
+
+    def write(lines: str) -> None:
+        script = tmp_path / "child"
+        script.write_text(f"#!/bin/sh\n{lines}\n", encoding="utf-8")
+        script.chmod(0o700)
+        monkeypatch.setattr(sys, "executable", str(script))
+
+    return write
+
+
+@pytest.fixture
+def may_end(child_does) -> Callable[[JobFolder], None]:
+    """Let a script stand in for the training, and allow it to end, here or later."""
+    child_does(f'shift 3; exec {shlex.quote(sys.executable)} {shlex.quote(str(SCRIPTED_CHILD))} "$@"')
+    return lambda folder: (folder.path / "may-end").touch()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -13,19 +12,6 @@ from ml_worker.jobs import JobMachine, JobOptions
 from schema.jobs import JobStatus
 
 WAIT_S = 30.0
-
-
-@pytest.fixture
-def child_does(tmp_path, monkeypatch):
-    """Let these lines of shell stand in for the training; `$4` is the job's folder."""
-
-    def write(lines):
-        script = tmp_path / "child"
-        script.write_text(f"#!/bin/sh\n{lines}\n", encoding="utf-8")
-        script.chmod(0o700)
-        monkeypatch.setattr(sys, "executable", str(script))
-
-    return write
 
 
 @pytest.fixture

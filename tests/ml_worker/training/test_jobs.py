@@ -1,4 +1,4 @@
-"""The job machine behind a real Unix socket, with real training children."""
+"""The job machine behind a real Unix socket; its children train, or stand in where only their turns matter."""
 
 import asyncio
 import os
@@ -120,10 +120,10 @@ async def test_a_job_is_told_from_start_to_end_and_then_the_events_end(client, m
     assert client.machine.is_busy is False
 
 
-async def test_one_trains_and_the_others_wait_until_it_is_cancelled(client, make_job, long):
-    folder = make_job("one", recipe=long)
+async def test_one_trains_and_the_others_wait_until_it_is_cancelled(client, make_job, may_end):
+    folder = make_job("one")
     for job_id in ("two", "three"):
-        make_job(job_id)
+        may_end(make_job(job_id))
     await client.start("one")
     running = await client.reach("one", "training")
     assert (await client.start("one")).pid == running.pid
@@ -153,10 +153,10 @@ async def test_a_killed_child_is_an_interrupted_job_that_resumes(client, make_jo
 
 
 async def test_a_worker_that_leaves_interrupts_its_child_and_the_next_goes_on_with_what_waited(
-    jobs_root, socket, make_job, long
+    jobs_root, socket, make_job, may_end
 ):
-    make_job("one", recipe=long)
-    make_job("two")
+    make_job("one")
+    may_end(make_job("two"))
     async with serving(jobs_root, socket) as client:
         await client.start("one")
         await client.start("two")
@@ -168,9 +168,9 @@ async def test_a_worker_that_leaves_interrupts_its_child_and_the_next_goes_on_wi
         assert (await client.events("two"))[-1].state == "evaluated"
 
 
-async def test_a_child_that_outlives_its_worker_is_found_again(jobs_root, socket, tmp_path, make_job, long):
-    make_job("one", recipe=long)
-    make_job("two")
+async def test_a_child_that_outlives_its_worker_is_found_again(jobs_root, socket, tmp_path, make_job, may_end):
+    make_job("one")
+    may_end(make_job("two"))
     async with serving(jobs_root, socket) as first:
         await first.start("one")
         pid = (await first.reach("one", "training")).pid
