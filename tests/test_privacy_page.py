@@ -4,12 +4,12 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from lyra_mcp.cli import app
 from lyra_mcp.storage.tables import EXPORTED
 
 ROOT = Path(__file__).parent.parent
@@ -32,13 +32,12 @@ def test_the_map_of_an_export_is_the_one_that_is_written():
 @pytest.fixture(name="run")
 def _run(tmp_path):
     """Run a command of the page in a home of its own; without a terminal the passphrase is the environment's."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("LYRA_")}
+    clean = {name: None for name in os.environ if name.startswith("LYRA_")}
     home = {
         "HOME": str(tmp_path),
         "LYRA_PASSPHRASE": "a long passphrase",
         "LYRA_RUNTIME_DIR": str(tmp_path / "run"),
         "LYRA_KEY_SOURCE": "file",
-        "PYTHONPATH": str(ROOT),
     }
     for name in ("safe", "backups"):
         (tmp_path / name).mkdir()
@@ -47,16 +46,9 @@ def _run(tmp_path):
         program, *arguments = shlex.split(command, comments=True)
         assert program == "lyra-mcp"
         expanded = [str(tmp_path / one[2:]) if one.startswith("~/") else one for one in arguments]
-        done = subprocess.run(
-            [sys.executable, "-m", "lyra_mcp", *expanded, *more],
-            env=clean | home | {"LYRA_HOME": str(tmp_path / machine)},
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == code, (command, done.stdout, done.stderr)
+        environment = {**clean, **home, "LYRA_HOME": str(tmp_path / machine)}
+        done = CliRunner().invoke(app, [*expanded, *more], env=environment, input=typed)
+        assert done.exit_code == code, (command, done.output, done.exception)
         return done.stdout + done.stderr
 
     return run

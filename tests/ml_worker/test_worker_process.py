@@ -290,8 +290,8 @@ def test_two_workers_started_at_once_become_one(start_worker, tiny_folder):
     ("options", "reason"),
     [(("--idle-s", "0.5"), "nothing was asked"), (("--linger-s", "0.5"), "no server was present")],
 )
-def test_a_worker_nobody_needs_leaves_and_removes_its_socket(options, reason, start_worker):
-    worker = start_worker(*options)
+def test_a_worker_nobody_needs_leaves_and_removes_its_socket(options, reason, start_worker, tiny_folder):
+    worker = start_worker("--nli-model", str(tiny_folder), *options)
 
     assert worker.process.wait(WAIT_S) == 0
     assert not worker.socket.exists()

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import struct
-import sys
 import threading
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,8 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from benchmarks.tiny_model import write_tiny_model
+from lyra_mcp.cli import app
 
 NAME = "somebody/tiny-nli"
 COMMIT = "a" * 40
@@ -168,21 +169,14 @@ def _home(tmp_path):
 def _models(tmp_path, home):
     """Run `lyra-mcp models`: (exit code, the JSON or text of standard output, standard error)."""
     prefixes = ("LYRA_", "HF_", "HUGGINGFACE_")
-    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith(prefixes)}
+    clean = {name: None for name in os.environ if name.upper().startswith(prefixes)}
     places = {"LYRA_HOME": str(home), "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": "http://127.0.0.1:9"}
 
     async def run(*arguments, hub=None, **settings):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "lyra_mcp", "models", *arguments),
-            env={**inherited, **places, **({"HF_ENDPOINT": hub.url} if hub else {}), **settings},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(90):
-            output, errors = await process.communicate()
-        text = output.decode()
-        return process.returncode, json.loads(text) if "--json" in arguments and text else text, errors.decode()
+        environment = {**clean, **places, **({"HF_ENDPOINT": hub.url} if hub else {}), **settings}
+        done = await asyncio.to_thread(CliRunner().invoke, app, ["models", *arguments], env=environment)
+        text = done.stdout
+        return done.exit_code, json.loads(text) if "--json" in arguments and text else text, done.stderr
 
     return run
 
