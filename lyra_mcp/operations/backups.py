@@ -45,7 +45,7 @@ async def back_up(services: Services, path: Path) -> BackedUp:
             lambda: backups.write_backup(path, copy, keys=keys, user=services.settings.user, created_at=now, head=head)
         )
     except OSError as error:
-        raise translate(error) from error
+        raise translate(error, path=path) from error
     finally:
         copy.unlink(missing_ok=True)
     return BackedUp(path, size, len(entries))

@@ -68,7 +68,7 @@ async def export(services: Services, path: Path, passphrase: str) -> Path:
     try:
         await anyio.to_thread.run_sync(write_private, path, written)
     except OSError as error:
-        raise translate(error) from error
+        raise translate(error, path=path) from error
     async with services.database.transaction() as tx:
         await audit_log.append(tx, "key_exported", services.actor, {}, created_at=services.now())
     return path

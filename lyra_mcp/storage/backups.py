@@ -1,7 +1,9 @@
 """A backup: the encrypted database as it is, and its key under the user's backup key, which an erasure destroys."""
 
 import json
+import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,9 +40,11 @@ def write_backup(path: Path, database: Path, *, keys: UserKeys, user: str, creat
                 archive.writestr(FACTS, json.dumps(facts))
                 archive.write(database, DATABASE)
             file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
     return path.stat().st_size

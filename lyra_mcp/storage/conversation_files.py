@@ -7,12 +7,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from lyra_mcp.errors import Conflict, Invalid, NotFound, StorageFailed
+from lyra_mcp.errors import Conflict, Invalid, NotFound
+from lyra_mcp.storage.database import translate
 
 #: The file in an export's archive; large exports come in numbered parts.
 MEMBER = re.compile(r"conversations(-\d+)?\.jsonl?")
@@ -248,7 +249,7 @@ def write_whole(path: Path, *, overwrite: bool) -> Iterator[IO[str]]:
 
     Raises:
         Conflict: there is such a file.
-        StorageFailed: it cannot be written.
+        DiskFull, StorageFailed: it cannot be written.
     """
     if path.exists() and not overwrite:
         raise Conflict(f"{path} exists; choose another name, or say --overwrite")
@@ -260,6 +261,7 @@ def write_whole(path: Path, *, overwrite: bool) -> Iterator[IO[str]]:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise StorageFailed(f"{path} cannot be written ({error.strerror}); choose another place") from error
+        raise translate(error, path=path) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

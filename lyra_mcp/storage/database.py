@@ -58,12 +58,14 @@ _NEXT_STEPS: tuple[tuple[tuple[str, ...], type[LyraError], str], ...] = (
 )
 
 
-def translate(error: Exception) -> LyraError:
-    """What an error of the database means for the caller."""
+def translate(error: Exception, *, path: Path | None = None) -> LyraError:
+    """What an error of the database means for the caller; `path`: a file in a place that a person chose."""
     text = str(error).lower()
     for said, kind, next_step in _NEXT_STEPS:
         if any(words in text for words in said):
             return kind(next_step)
+    if isinstance(error, OSError) and path is not None:
+        return StorageFailed(f"{path} cannot be written ({error.strerror}); choose another place")
     if isinstance(error, OSError):
         return StorageFailed(f"the data folder cannot be used ({error.strerror}); set LYRA_HOME to a folder you own")
     return StorageFailed(f"the database failed ({type(error).__name__}: {error}); nothing was written; call again")

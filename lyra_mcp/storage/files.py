@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lyra_mcp.errors import Conflict
@@ -19,15 +19,16 @@ def refuse_existing(path: Path) -> None:
 def write_private(path: Path, content: bytes) -> None:
     """Replace a file by one of mode 0600 that is on the disk when this returns; a power cut leaves the old one."""
     partial = path.with_name(f"{path.name}.partial")
-    partial.unlink(missing_ok=True)
     try:
+        partial.unlink(missing_ok=True)
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 

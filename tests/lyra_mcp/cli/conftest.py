@@ -1,4 +1,4 @@
-"""Tiny models, `lyra-mcp models`, and a hub on the loopback that speaks the real client's protocol."""
+"""Tiny models, the command `lyra-mcp`, and a hub on the loopback that speaks the real client's protocol."""
 
 import asyncio
 import hashlib
@@ -165,18 +165,30 @@ def _home(tmp_path):
     return tmp_path / "home"
 
 
-@pytest.fixture(name="models")
-def _models(tmp_path, home):
-    """Run `lyra-mcp models`: (exit code, the JSON or text of standard output, standard error)."""
-    prefixes = ("LYRA_", "HF_", "HUGGINGFACE_")
+@pytest.fixture(name="lyra_mcp")
+def _lyra_mcp(tmp_path, home):
+    """Run `lyra-mcp` in this process, in a home of its own: (exit code, standard output, standard error)."""
+    prefixes = ("LYRA_", "OPENAI_", "HF_", "HUGGINGFACE_")
     clean = {name: None for name in os.environ if name.upper().startswith(prefixes)}
-    places = {"LYRA_HOME": str(home), "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    places = {"LYRA_HOME": str(home), "LYRA_RUNTIME_DIR": str(tmp_path / "run"), "LYRA_KEY_SOURCE": "file"}
+    nowhere = {"HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": "http://127.0.0.1:9"}
+
+    def run(*arguments, typed="", **environment):
+        done = CliRunner().invoke(app, arguments, env={**clean, **places, **nowhere, **environment}, input=typed)
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        return done.exit_code, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture(name="models")
+def _models(lyra_mcp):
+    """Run `lyra-mcp models`: (exit code, the JSON or text of standard output, standard error)."""
 
     async def run(*arguments, hub=None, **settings):
-        environment = {**clean, **places, **({"HF_ENDPOINT": hub.url} if hub else {}), **settings}
-        done = await asyncio.to_thread(CliRunner().invoke, app, ["models", *arguments], env=environment)
-        text = done.stdout
-        return done.exit_code, json.loads(text) if "--json" in arguments and text else text, done.stderr
+        place = {"HF_ENDPOINT": hub.url} if hub else {}
+        code, text, errors = await asyncio.to_thread(lyra_mcp, "models", *arguments, **place, **settings)
+        return code, json.loads(text) if "--json" in arguments and text else text, errors
 
     return run
 

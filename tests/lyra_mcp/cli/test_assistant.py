@@ -1,4 +1,4 @@
-"""`lyra-mcp assistant` as a person runs it: processes, their output, their exit codes."""
+"""`lyra-mcp assistant` as a person runs it: its output, its exit codes, and an interrupted process."""
 
 import json
 import os
@@ -15,27 +15,13 @@ RECORD = {"messages": [{"role": "user", "content": "何時？"}], "response": "�
 
 
 @pytest.fixture(name="assistant")
-def _assistant(tmp_path):
+def _assistant(tmp_path, lyra_mcp):
     """Run `lyra-mcp assistant` in a home of its own: (exit code, standard output, standard error)."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LYRA_", "OPENAI_"))}
     # A model that is nowhere: a worker ends before it has read anything.
-    home = {
-        "LYRA_HOME": str(tmp_path / "home"),
-        "LYRA_RUNTIME_DIR": str(tmp_path / "run"),
-        "LYRA_EMBEDDING_MODEL": str(tmp_path / "none"),
-    }
+    nowhere = str(tmp_path / "none")
 
-    def run(*arguments, typed="", user="local", **environment):
-        done = subprocess.run(
-            [sys.executable, "-m", "lyra_mcp", "assistant", *arguments],
-            env={**inherited, **home, "LYRA_USER": user, **environment},
-            input=typed,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
+    def run(*arguments, user="local", **options):
+        return lyra_mcp("assistant", *arguments, LYRA_USER=user, LYRA_EMBEDDING_MODEL=nowhere, **options)
 
     return run
 

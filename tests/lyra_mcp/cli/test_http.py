@@ -22,19 +22,6 @@ def _environment(tmp_path):
     return {**inherited, "LYRA_HOME": str(tmp_path / "home"), "LYRA_RUNTIME_DIR": str(tmp_path / "run")}
 
 
-@pytest.fixture
-def lyra_mcp(environment):
-    """Run `lyra-mcp`: (exit code, standard output, standard error)."""
-
-    async def run(*arguments):
-        process = await _start(environment, *arguments)
-        async with asyncio.timeout(TIMEOUT_S):
-            output, errors = await process.communicate()
-        return process.returncode, output.decode(), errors.decode()
-
-    return run
-
-
 async def _start(environment, *arguments):
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -64,14 +51,14 @@ async def serving(environment, *options):
             await process.communicate()
 
 
-async def test_a_token_is_shown_once_listed_without_itself_and_revoked(lyra_mcp, tmp_path):
-    code, output, errors = await lyra_mcp("token", "add", "--user", "alice", "--role", "reader", "--days", "30")
+def test_a_token_is_shown_once_listed_without_itself_and_revoked(lyra_mcp, tmp_path):
+    code, output, errors = lyra_mcp("token", "add", "--user", "alice", "--role", "reader", "--days", "30")
     token = output.strip()
-    _, listed, _ = await lyra_mcp("token", "list", "--json")
+    _, listed, _ = lyra_mcp("token", "list", "--json")
     [found] = json.loads(listed)["tokens"]
-    revoked = await lyra_mcp("token", "revoke", found["token_id"])
-    again = await lyra_mcp("token", "revoke", found["token_id"])
-    _, empty, advice = await lyra_mcp("token", "list")
+    revoked = lyra_mcp("token", "revoke", found["token_id"])
+    again = lyra_mcp("token", "revoke", found["token_id"])
+    _, empty, advice = lyra_mcp("token", "list")
 
     assert code == 0
     assert re.fullmatch(r"lyra_[\w-]{43}", token)
@@ -87,22 +74,24 @@ async def test_a_token_is_shown_once_listed_without_itself_and_revoked(lyra_mcp,
 
 
 @pytest.mark.parametrize("user", ["../bob", "Bob", "oauth-x", ""])
-async def test_a_name_that_is_no_folder_is_refused(lyra_mcp, user):
-    code, output, errors = await lyra_mcp("token", "add", "--user", user, "--role", "reader")
+def test_a_name_that_is_no_folder_is_refused(lyra_mcp, user):
+    code, output, errors = lyra_mcp("token", "add", "--user", user, "--role", "reader")
 
     assert (code, output) == (1, "")
     assert errors.startswith("E_INVALID: ")
 
 
-async def test_an_open_address_without_tokens_is_refused_with_the_way_out(lyra_mcp):
-    code, output, errors = await lyra_mcp("serve", "--http", "--host", "0.0.0.0", "--port", "0")
+async def test_an_open_address_without_tokens_is_refused_with_the_way_out(environment):
+    process = await _start(environment, "serve", "--http", "--host", "0.0.0.0", "--port", "0")
+    async with asyncio.timeout(TIMEOUT_S):
+        output, errors = await process.communicate()
 
-    assert (code, output) == (1, "")
-    assert re.match(r"E_INVALID: 0\.0\.0\.0 can be reached from other machines.*lyra-mcp token add", errors)
+    assert (process.returncode, output) == (1, b"")
+    assert re.match(r"E_INVALID: 0\.0\.0\.0 can be reached from other machines.*lyra-mcp token add", errors.decode())
 
 
 async def test_a_server_answers_and_leaves_in_order_at_sigterm_with_a_stream_open(environment, lyra_mcp):
-    _, output, _ = await lyra_mcp("token", "add", "--user", "local", "--role", "owner", "--json")
+    _, output, _ = await asyncio.to_thread(lyra_mcp, "token", "add", "--user", "local", "--role", "owner", "--json")
     token = json.loads(output)["token"]
     headers = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream"}
     message = {

@@ -1,9 +1,6 @@
 """`lyra-mcp intent import`, as a person runs it."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,18 +9,8 @@ EXAMPLES = Path(__file__).parents[2] / "intent_examples.jsonl"
 
 
 @pytest.fixture(name="run")
-def _run(tmp_path):
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LYRA_")}
-    home = {"LYRA_HOME": str(tmp_path / "home"), "LYRA_RUNTIME_DIR": str(tmp_path / "run")}
-
-    def run(*arguments):
-        command = [sys.executable, "-m", "lyra_mcp", "intent", "import", *map(str, arguments)]
-        done = subprocess.run(
-            command, env={**inherited, **home}, capture_output=True, text=True, timeout=60, check=False
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    return run
+def _run(lyra_mcp):
+    return lambda *arguments: lyra_mcp("intent", "import", *map(str, arguments))
 
 
 def test_a_file_is_imported_once_however_often_it_is_given(run):

@@ -1,39 +1,11 @@
-"""The command line as a person runs it: a process, its output, its exit code."""
+"""The command line as a person runs it: its output, its exit code."""
 
-import asyncio
 import json
-import os
-import sys
 from importlib.metadata import version
 
-import pytest
 
-
-@pytest.fixture
-def lyra_mcp(tmp_path):
-    """Run `lyra-mcp` with some settings: (exit code, standard output, standard error)."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LYRA_")}
-    home = {"LYRA_HOME": str(tmp_path / "home"), "LYRA_RUNTIME_DIR": str(tmp_path / "run"), "LYRA_KEY_SOURCE": "file"}
-
-    async def run(*arguments, **settings):
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "lyra_mcp",
-            *arguments,
-            env={**inherited, **home, **settings},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(30):
-            output, errors = await process.communicate()
-        return process.returncode, output.decode(), errors.decode()
-
-    return run
-
-
-async def test_the_status_is_json_for_programs(lyra_mcp):
-    code, output, errors = await lyra_mcp("status", "--json")
+def test_the_status_is_json_for_programs(lyra_mcp):
+    code, output, errors = lyra_mcp("status", "--json")
 
     status = json.loads(output)
     assert (code, errors, status["version"]) == (0, "", version("lyra-mcp"))
@@ -56,8 +28,8 @@ async def test_the_status_is_json_for_programs(lyra_mcp):
     assert status["problems"] == []
 
 
-async def test_the_status_is_text_for_people(lyra_mcp, tmp_path):
-    code, output, _ = await lyra_mcp("status")
+def test_the_status_is_text_for_people(lyra_mcp, tmp_path):
+    code, output, _ = lyra_mcp("status")
 
     assert code == 0
     assert output.splitlines() == [
@@ -68,23 +40,23 @@ async def test_the_status_is_text_for_people(lyra_mcp, tmp_path):
     ]
 
 
-async def test_a_database_that_cannot_be_opened_is_a_problem_and_no_crash(lyra_mcp, tmp_path):
+def test_a_database_that_cannot_be_opened_is_a_problem_and_no_crash(lyra_mcp, tmp_path):
     (tmp_path / "home").write_text("not a folder")
 
-    code, output, errors = await lyra_mcp("status", "--json")
+    code, output, errors = lyra_mcp("status", "--json")
 
     status = json.loads(output)
     assert (code, errors, status["database"]["state"]) == (1, "", "unavailable")
     assert status["problems"][-1].startswith("E_STORAGE: the data folder cannot be used (Not a directory)")
 
-    code, output, _ = await lyra_mcp("status")
+    code, output, _ = lyra_mcp("status")
 
     assert code == 1
     assert output.splitlines()[3] == "database  unavailable", "no counts are invented"
 
 
-async def test_every_bad_setting_is_named_at_once_and_nothing_starts(lyra_mcp, tmp_path):
-    code, output, errors = await lyra_mcp(
+def test_every_bad_setting_is_named_at_once_and_nothing_starts(lyra_mcp, tmp_path):
+    code, output, errors = lyra_mcp(
         "status",
         LYRA_USER="",
         LYRA_TOOLS="everything",
@@ -104,16 +76,16 @@ async def test_every_bad_setting_is_named_at_once_and_nothing_starts(lyra_mcp, t
     assert not (tmp_path / "home").exists()
 
 
-async def test_a_user_cannot_be_a_way_out_of_the_home(lyra_mcp, tmp_path):
-    code, output, errors = await lyra_mcp("serve", LYRA_USER="../x")
+def test_a_user_cannot_be_a_way_out_of_the_home(lyra_mcp, tmp_path):
+    code, output, errors = lyra_mcp("serve", LYRA_USER="../x")
 
     assert (code, output) == (2, "")
     assert errors.startswith("E_INVALID: LYRA_USER: ")
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_unknown_command_is_refused(lyra_mcp):
-    code, output, errors = await lyra_mcp("nonsense")
+def test_an_unknown_command_is_refused(lyra_mcp):
+    code, output, errors = lyra_mcp("nonsense")
 
     assert (code, output) == (2, "")
     assert "nonsense" in errors
