@@ -6,6 +6,9 @@ STAMP := $(VENV)/.ready
 # Beside each other; four processes at most, which take a gigabyte each.
 PYTEST ?= --numprocesses logical --maxprocesses 4 --dist worksteal
 
+# Python compiles a module when it is first imported; compiling all of them takes as long as everything else here.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 .PHONY: setup demo test lint check serve clean
 
 setup: $(STAMP)
@@ -13,8 +16,8 @@ setup: $(STAMP)
 # torch first and pinned exactly: a range would let the resolver replace it with a CUDA build.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[worker,hosted,dev]"
+	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
+	$(INSTALL) -c constraints.txt -e ".[worker,hosted,dev]"
 	touch $(STAMP)
 
 demo: setup
