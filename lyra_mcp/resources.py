@@ -11,7 +11,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from lyra_mcp.domain.calibrations import Evaluation
 from lyra_mcp.domain.reliability import reliability_svg
 from lyra_mcp.errors import LyraError, NotFound
-from lyra_mcp.operations import calibration, claims, finetuning, memories
+from lyra_mcp.operations import calibration, claims, memories, watching
 from lyra_mcp.operations.services import Services
 
 Call = Context[Services, object]
@@ -88,7 +88,7 @@ async def read_reliability_diagram(evaluation_id: str, call: Call) -> str:
 async def read_training_page(job_id: str, call: Call) -> str:
     """What a finished training learned and how it did, as a page that opens offline."""
     try:
-        return await finetuning.read_page(call.request_context.lifespan_context, job_id)
+        return await watching.read_page(call.request_context.lifespan_context, job_id)
     except LyraError as error:
         raise _resource_error(error) from error
 
@@ -96,7 +96,7 @@ async def read_training_page(job_id: str, call: Call) -> str:
 async def read_job_log(job_id: str, call: Call) -> str:
     """The end of a training's log, at most 16 kB."""
     try:
-        return await finetuning.read_log(call.request_context.lifespan_context, job_id)
+        return await watching.read_log(call.request_context.lifespan_context, job_id)
     except LyraError as error:
         raise _resource_error(error) from error
 

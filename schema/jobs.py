@@ -108,6 +108,11 @@ class Sample(Message):
         return self
 
 
+def premise_key(premise: str) -> str:
+    """Case and white space do not make another premise."""
+    return " ".join(premise.casefold().split())
+
+
 #: Above this share of the reviewed samples that have a source, one domain dominates: a training may learn the site.
 DOMAIN_SHARE_MAX = 0.5
 
@@ -151,6 +156,9 @@ class NliLoraRequest(Message):
     fingerprint: str
     #: Path inside the adapters root of what serves now, to be compared with; null: the base alone.
     champion: str | None = None
+    #: Of the calibrations in force, so that both are measured as they serve; null: as they were shipped.
+    base_temperature: Annotated[float, Field(gt=0)] | None = None
+    champion_temperature: Annotated[float, Field(gt=0)] | None = None
     recipe_name: str
     recipe: NliLoraRecipe
     seed: int = 1

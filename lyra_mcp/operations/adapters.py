@@ -184,13 +184,13 @@ async def compare(services: Services, number: int, other: int | None) -> Compari
 
 async def plan_prune(services: Services) -> list[ModelVersion]:
     async with services.database.transaction() as tx:
-        return await _prunable(tx)
+        return await _prunable(services, tx)
 
 
 async def prune(services: Services) -> list[int]:
     """Delete the files of versions nobody needs; their records stay, and no number is given again."""
     async with services.database.transaction() as tx:
-        doomed = await _prunable(tx)
+        doomed = await _prunable(services, tx)
         for version in doomed:
             await model_versions.insert_pruned(tx, KIND, version.version, created_at=services.now())
         if doomed:
@@ -277,9 +277,12 @@ async def _rollback(services: Services, tx: Transaction, key: bytes) -> tuple[in
 
 
 async def _rollback_target(services: Services, tx: Transaction, events: Sequence[AliasEvent], key: bytes) -> int | None:
-    """What served before and still can: files that were pruned, lost or changed are passed over."""
+    """What served before and still can: pruned, lost or changed files and other bases' versions are passed over."""
     versions = {version.version: version for version in await model_versions.list_versions(tx, KIND)}
+    base = await _find_fingerprint(services)
     gone = {version.version for version in versions.values() if version.is_pruned}
+    gone |= {version.version for version in versions.values() if base and version.fingerprint != base}
+    gone |= {event.to_version for event in events[-1:] if event.to_version is not None}  # what serves now
     while (target := rollback_target(events, pruned=gone)) is not None:
         try:
             await verify_files(services, versions[target], key)
@@ -290,6 +293,14 @@ async def _rollback_target(services: Services, tx: Transaction, events: Sequence
     return target
 
 
+async def _find_fingerprint(services: Services) -> str | None:
+    """Of the base that answers; None where no worker runs, for going back needs none."""
+    try:
+        return (await services.worker.health()).fingerprint
+    except Unavailable:
+        return None
+
+
 async def verify_files(services: Services, version: ModelVersion, key: bytes) -> None:
     """`key` opens them where they are sealed. Raises StorageFailed unless they are those that were registered."""
     root = services.settings.adapters_root
@@ -298,10 +309,14 @@ async def verify_files(services: Services, version: ModelVersion, key: bytes) ->
     )
 
 
-async def _prunable(tx: Transaction) -> list[ModelVersion]:
+async def _prunable(services: Services, tx: Transaction) -> list[ModelVersion]:
+    versions = await model_versions.list_versions(tx, KIND)
     needed = set((await model_versions.find_aliases(tx, KIND)).values())
     needed |= await jobs.find_compared_with(tx, KIND)
-    return prunable(await model_versions.list_versions(tx, KIND), aliased=needed)
+    # What serves without an alias: loaded by hand, or as the settings say.
+    unnamed = (services.by_hand.adapter, services.settings.default_adapter)
+    needed |= {version.version for version in versions if version.adapter_path in unnamed}
+    return prunable(versions, aliased=needed)
 
 
 def _view(version: ModelVersion, named: dict[Alias, int], counted: dict[str, tuple[int, int]]) -> VersionView:

@@ -6,7 +6,6 @@ from functools import partial
 
 import anyio
 
-from lyra_mcp.domain.versions import WATCHED
 from lyra_mcp.errors import Conflict, LyraError, Unavailable
 from lyra_mcp.operations.services import Services
 from lyra_mcp.storage import audit_log, job_folders, jobs, model_versions, tables
@@ -84,17 +83,28 @@ async def _read(services: Services, tx: Transaction) -> Erased:
 async def _places(services: Services, tx: Transaction) -> list[str]:
     """Folders of the home that hold this user's data, relative to it; over HTTP nothing that others share."""
     places = [f"exports/{services.settings.user}"]
-    for job in await jobs.list_jobs(tx, limit=JOBS_MAX):
-        places += [f"jobs/{job.job_id}", f"jobs/.{job.job_id}.partial"]
+    found = [job.job_id for job in await jobs.list_jobs(tx, limit=JOBS_MAX)]
+    for job_id in found:
+        places += [f"jobs/{job_id}", f"jobs/.{job_id}.partial"]
     if services.tenant:
         return [*places, f"adapters/{services.adapters_place}".rstrip("/")]
-    for version in await model_versions.list_versions(tx, "nli_lora"):
-        folder, _, name = version.adapter_path.rpartition("/")
+    # Also what was published for a job that never became a version.
+    paths = [version.adapter_path for version in await model_versions.list_versions(tx, "nli_lora")]
+    for path in dict.fromkeys([*paths, *(f"{services.adapters_place}{job_id}" for job_id in found)]):
+        folder, _, name = path.rpartition("/")
         inside = f"adapters/{folder}/" if folder else "adapters/"
         places += [f"{inside}{name}", f"{inside}.{name}.partial", f"{inside}.{name}.pruned"]
     if _is_only_user(services):
         places.append("logs")  # ids and counts, of everybody who shares the worker
+        places += _unrecorded(services, found)
     return places
+
+
+def _unrecorded(services: Services, found: list[str]) -> list[str]:
+    """Folders of jobs whose server died before it had recorded them."""
+    root = services.settings.jobs_root
+    names = [path.name for path in root.iterdir()] if root.is_dir() else []
+    return [f"jobs/{name}" for name in names if name.removeprefix(".").removesuffix(".partial") not in found]
 
 
 def _files(services: Services, place: str) -> list[object]:
@@ -124,7 +134,7 @@ async def _stop_training(services: Services) -> None:
         found = await jobs.list_jobs(tx, limit=JOBS_MAX)
     root = services.settings.jobs_root
     for job in found:
-        if job.state not in WATCHED or not job_folders.is_training(root, job.job_id):
+        if not job_folders.is_training(root, job.job_id):
             continue
         with suppress(LyraError):  # whether it trains on is looked at below
             await services.jobs.cancel(job.job_id)

@@ -1,16 +1,14 @@
-"""From enough corrections to a training: plan, start, cancel, resume, and watch."""
+"""From enough corrections to a training: plan, start, cancel, resume."""
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from time import monotonic
 
 import anyio
 
 from lyra_mcp.domain.triggers import Thresholds, Triggers, read_triggers
-from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, WATCHED, Job, ModelVersion
-from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, NotFound, TooFewReviews
+from lyra_mcp.domain.versions import RESUMABLE, WATCHED, Job, ModelVersion
+from lyra_mcp.errors import Conflict, ConsentMissing, Invalid, LyraError, TooFewReviews
 from lyra_mcp.operations import consent, sealing
 from lyra_mcp.operations.adapters import verify_files
 from lyra_mcp.operations.idempotency import Key
@@ -18,14 +16,13 @@ from lyra_mcp.operations.reconciling import move, read_run, reconcile, register
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.training_data import TrainingData, collect
-from lyra_mcp.storage import audit_log, corrections, job_folders, jobs, model_versions
+from lyra_mcp.operations.watching import WatchedJob, watch
+from lyra_mcp.storage import audit_log, calibrations, corrections, job_folders, jobs, model_versions
 from lyra_mcp.storage.database import Transaction
 from lyra_mcp.worker_client.connection import job_error
-from schema.jobs import NLI_LORA_RECIPES, JobStatus, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
+from schema.jobs import NLI_LORA_RECIPES, Limits, NliLoraRecipe, NliLoraRequest, Preflight, PreflightReply
 from schema.sealing import as_file_key
 
-POLL_S = 0.5
-LOG_BYTES_MAX = 16_384
 #: Of a start that nobody repeats by its key.
 NO_KEY = Key("finetune", None, {})
 
@@ -44,16 +41,6 @@ class Plan:
     def obstacle(self) -> str:
         """In words; empty when it can start."""
         return self.refusal.message if self.refusal else ""
-
-
-@dataclass(frozen=True, slots=True)
-class WatchedJob:
-    job: Job
-    #: What the worker last said; None before it began.
-    run: JobStatus | None
-    #: Whether its folder is there with a state that can be read, or none yet: what a resumed job goes on from.
-    is_left: bool
-    version: ModelVersion | None
 
 
 async def plan(services: Services, *, recipe_name: str) -> Plan:
@@ -121,7 +108,7 @@ async def start(services: Services, *, recipe_name: str, force: bool, key: Key =
                 created_at=services.now(),
                 updated_at=services.now(),
             )
-            request = _request(job, planned, champion, _limits(services))
+            request = await _request(tx, job, planned, champion, _limits(services))
             await consent.agree_to_learning(services, tx)
             await jobs.insert_job(tx, job)
             detail = {"job": job_id, "kind": job.kind, "samples": job.samples, "forced": force}
@@ -143,12 +130,18 @@ async def start(services: Services, *, recipe_name: str, force: bool, key: Key =
     return job
 
 
-def _request(job: Job, planned: Plan, champion: ModelVersion | None, limits: Limits) -> NliLoraRequest:
+async def _request(
+    tx: Transaction, job: Job, planned: Plan, champion: ModelVersion | None, limits: Limits
+) -> NliLoraRequest:
+    of_base = await calibrations.find_active_calibration(tx, job.fingerprint, "")
+    of_champion = champion and await calibrations.find_active_calibration(tx, job.fingerprint, champion.adapter_path)
     return NliLoraRequest(
         job_id=job.job_id,
         base_model=job.base_model,
         fingerprint=job.fingerprint,
         champion=champion.adapter_path if champion else None,
+        base_temperature=of_base.temperature if of_base else None,
+        champion_temperature=of_champion.temperature if of_champion else None,
         recipe_name=job.recipe_name,
         recipe=planned.recipe,
         samples_sha256=job.samples_sha256,
@@ -176,7 +169,11 @@ async def cancel(services: Services, job_id: str) -> WatchedJob:
         is_cancelled = (await services.jobs.cancel(job_id)).state == "cancelled"
     if is_cancelled:
         await move(services, job, "cancelled")
-    return await watch(services, job_id)
+    watched = await watch(services, job_id)
+    if watched.job.state == "cancelled" and watched.version is None:  # published, and could not be registered
+        path = f"{services.adapters_place}{job_id}"
+        await anyio.to_thread.run_sync(job_folders.remove_adapter, services.settings.adapters_root, path)
+    return watched
 
 
 async def resume(services: Services, job_id: str) -> WatchedJob:
@@ -184,6 +181,7 @@ async def resume(services: Services, job_id: str) -> WatchedJob:
 
     Raises:
         Conflict: it is in no such state, or another job is under way.
+        ConsentMissing: the person withdrew their consent to learning, and it has not learned yet.
         Damaged: it has ended well, and its adapter or its report is still not what it wrote.
     """
     watched = await watch(services, job_id)
@@ -194,57 +192,30 @@ async def resume(services: Services, job_id: str) -> WatchedJob:
         )
     if not watched.is_left:
         raise Conflict(f"nothing is left of job {job_id!r} to go on from; finetune(action='start') begins anew")
+    has_learned = watched.run is not None and watched.run.state == "evaluated"
     async with services.database.transaction() as tx:
         await _refuse_second(tx)
-    if watched.run is not None and watched.run.state == "evaluated":
+        if not has_learned:
+            await consent.require_learning(tx)
+    if has_learned:
         await register(services, watched.job)
     else:
-        order = services.jobs.start if watched.run is None else services.jobs.resume
-        await order(job_id, await sealing.key_of_job(services, job_id))
+        await _order_again(services, watched)
         await move(services, watched.job, "preparing")
     return await watch(services, job_id)
 
 
-async def watch(services: Services, job_id: str) -> WatchedJob:
-    """Raises NotFound."""
-    await reconcile(services)
-    async with services.database.transaction() as tx:
-        return await _watched(services, tx, await _find_job(tx, job_id))
-
-
-async def watch_all(services: Services, *, limit: int) -> list[WatchedJob]:
-    """Newest first."""
-    await reconcile(services)
-    async with services.database.transaction() as tx:
-        return [await _watched(services, tx, job) for job in await jobs.list_jobs(tx, limit=limit)]
-
-
-async def wait(
-    services: Services, job_id: str, *, wait_s: float, progress: Callable[[JobStatus], Awaitable[None]]
-) -> WatchedJob:
-    """Return when the job needs somebody, or after `wait_s`; tells the progress in between."""
-    end = monotonic() + wait_s
-    while True:
-        watched = await watch(services, job_id)
-        if watched.run:
-            await progress(watched.run)
-        if watched.job.state not in UNDER_WAY or watched.job.problem or monotonic() >= end:
-            return watched
-        await anyio.sleep(min(POLL_S, max(0.0, end - monotonic())))
-
-
-async def read_log(services: Services, job_id: str) -> str:
-    """The last `LOG_BYTES_MAX` of what a training wrote, for people. Raises NotFound."""
-    await _known(services, job_id)
-    keys = await services.database.unlocked()
-    return job_folders.read_log_tail(services.settings.jobs_root, job_id, keys.files, bytes_max=LOG_BYTES_MAX)
-
-
-async def read_page(services: Services, job_id: str) -> str:
-    """A finished training's report, for people. Raises NotFound."""
-    await _known(services, job_id)
-    keys = await services.database.unlocked()
-    return job_folders.read_page(services.settings.jobs_root, job_id, keys.files)
+async def _order_again(services: Services, watched: WatchedJob) -> None:
+    job_id = watched.job.job_id
+    order = services.jobs.start if watched.run is None else services.jobs.resume
+    try:
+        await order(job_id, await sealing.key_of_job(services, job_id))
+    except LyraError:
+        # A worker that took the order, and died or was not heard before it answered, leaves a job that goes on.
+        run = read_run(services, job_id)
+        is_taken = run is not None and run.state in ("waiting", "evaluated")
+        if not is_taken and not job_folders.is_training(services.settings.jobs_root, job_id):
+            raise
 
 
 async def read_current_triggers(services: Services) -> Triggers:
@@ -302,18 +273,6 @@ def _too_few(services: Services, data: TrainingData) -> TooFewReviews | None:
     )
 
 
-async def _known(services: Services, job_id: str) -> Job:
-    async with services.database.transaction() as tx:
-        return await _find_job(tx, job_id)
-
-
-async def _find_job(tx: Transaction, job_id: str) -> Job:
-    job = await jobs.find_job(tx, job_id)
-    if job is None:
-        raise NotFound(f"no job {job_id!r}; finetune_status() lists jobs")
-    return job
-
-
 async def _refuse_second(tx: Transaction) -> None:
     under_way = await jobs.find_job_under_way(tx, "nli_lora")
     if under_way:
@@ -329,12 +288,3 @@ async def _find_champion(tx: Transaction, *, fingerprint: str) -> ModelVersion |
     number = (await model_versions.find_aliases(tx, "nli_lora")).get("champion")
     version = number and await model_versions.find_version(tx, "nli_lora", number)
     return version if version and version.fingerprint == fingerprint else None
-
-
-async def _watched(services: Services, tx: Transaction, job: Job) -> WatchedJob:
-    return WatchedJob(
-        job,
-        read_run(services, job.job_id),
-        job_folders.is_left(services.settings.jobs_root, job.job_id),
-        await model_versions.find_version_of_job(tx, job.job_id),
-    )

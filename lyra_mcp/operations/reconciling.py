@@ -1,6 +1,7 @@
 """Bring the records in line with what became of the jobs, whoever watched them end, and register what was made."""
 
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import anyio
@@ -19,8 +20,8 @@ from schema.vocabulary import FINAL_RUN_STATES, JobState, RunState, SplitPart
 
 log = logging.getLogger(__name__)
 
-#: Of the newest jobs, so many are looked at; at most one of them is under way.
-LOOKED_AT_MAX = 20
+#: Of the newest jobs, the files of so many are tidied up.
+TIDIED_MAX = 20
 #: Nobody waits longer for a training that has ended to count.
 LOOK_S = 30.0
 #: Between the writing of a job's folder and the worker's first word on it lies at most the start of a worker.
@@ -58,13 +59,12 @@ async def _is_anything_under_way(services: Services) -> bool:
 async def reconcile(services: Services) -> None:
     """Also an interrupted job is looked at: its child may have outlived the worker, or another server resumed it."""
     async with services.database.transaction() as tx:
-        found = await jobs.list_jobs(tx, limit=LOOKED_AT_MAX)
+        found = await jobs.list_jobs_in(tx, WATCHED)
     for job in found:
-        if job.state in WATCHED:
-            await _reconcile_job(services, job)
-    await checkpoints.remove_spent(services, limit=LOOKED_AT_MAX)
+        await _reconcile_job(services, job)
+    await checkpoints.remove_spent(services, limit=TIDIED_MAX)
     try:
-        await sealing.seal_ended(services, limit=LOOKED_AT_MAX)
+        await sealing.seal_ended(services, limit=TIDIED_MAX)
     except LyraError as error:
         log.warning("what a training left is not sealed yet: %s", error)
 
@@ -210,9 +210,8 @@ async def _activate(services: Services, job: Job, number: int) -> None:
     try:
         await adapters.activate(services, number, reason="passed the gate; LYRA_AUTO_ACTIVATE is on", force=False)
     except LyraError as error:
-        async with services.database.transaction() as tx:
-            problem = f"passed the gate, and could not be activated: {error.message}"
-            await jobs.update_state(tx, job.job_id, "candidate", problem=problem, updated_at=services.now())
+        problem = f"passed the gate, and could not be activated: {error.message}"
+        await move(services, replace(job, state="candidate"), "candidate", problem=problem)
 
 
 def _parts(report: NliReport) -> list[tuple[str, SplitPart]]:

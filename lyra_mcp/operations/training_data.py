@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Literal
 
 import anyio
 
@@ -11,7 +12,8 @@ from lyra_mcp.domain.screening import Outcome, Screen
 from lyra_mcp.operations import consent
 from lyra_mcp.storage import corrections, edges, jobs
 from lyra_mcp.storage.database import Transaction
-from schema.jobs import Sample
+from schema.jobs import Sample, premise_key
+from schema.vocabulary import SplitPart
 from schema.wire import TEXT_CHARS_MAX
 
 #: Confirmed reviews are taken up to this many for each correction: the model should keep what it does well.
@@ -75,22 +77,20 @@ async def collect(tx: Transaction, screen: Screen, *, only_new: bool = False) ->
     kept = confirmed[: CONFIRMED_PER_CORRECTION * len(corrected)]
     if len(confirmed) > len(kept):
         excluded["confirmed beyond two for each correction"] = len(confirmed) - len(kept)
-    earlier = await jobs.find_earlier_parts(tx)
-    samples = []
-    for review in sorted([*corrected, *kept], key=lambda review: review.seq):
-        part = earlier.get(review.pair_digest)
-        samples.append(
-            Sample(
-                sample_id=review.review_id,
-                premise=review.premise,
-                hypothesis=review.hypothesis,
-                label=review.correct_label,
-                source="correction" if review.is_correction else "confirmed",
-                page_id=review.page_id,
-                domain=review.domain,
-                earlier=None if part is None else "holdout" if part == "holdout" else "train",
-            )
+    earlier = await _Earlier.read(tx)
+    samples = [
+        Sample(
+            sample_id=review.review_id,
+            premise=review.premise,
+            hypothesis=review.hypothesis,
+            label=review.correct_label,
+            source="correction" if review.is_correction else "confirmed",
+            page_id=review.page_id,
+            domain=review.domain,
+            earlier=earlier.part_of(review),
         )
+        for review in sorted([*corrected, *kept], key=lambda review: review.seq)
+    ]
     samples += [
         Sample(
             sample_id=edge.edge_id,
@@ -105,6 +105,28 @@ async def collect(tx: Transaction, screen: Screen, *, only_new: bool = False) ->
     ]
     # Scanning hundreds of texts takes a while, in which the server answers others.
     return await anyio.to_thread.run_sync(_screened, samples, screen, excluded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """Where pairs were in earlier trainings. Also reviews that are left out today, or were taken back, count."""
+
+    parts: dict[str, SplitPart]
+    pages: frozenset[str]
+    premises: frozenset[str]
+
+    @classmethod
+    async def read(cls, tx: Transaction) -> "_Earlier":
+        neighbours = await jobs.list_trained_neighbours(tx)
+        pages = frozenset(page for page, _ in neighbours if page is not None)
+        return cls(await jobs.find_earlier_parts(tx), pages, frozenset(premise_key(text) for _, text in neighbours))
+
+    def part_of(self, review: Review) -> Literal["train", "holdout"] | None:
+        """A pair on a page, or with a premise, that was trained on is never held out."""
+        if review.page_id in self.pages or premise_key(review.premise) in self.premises:
+            return "train"
+        part = self.parts.get(review.pair_digest)
+        return None if part is None else "holdout" if part == "holdout" else "train"
 
 
 def _screened(samples: list[Sample], screen: Screen, excluded: Counter[str]) -> TrainingData:

@@ -1,6 +1,6 @@
 """Training jobs, and which reviews a finished one learned from."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lyra_mcp.domain.versions import RESUMABLE, UNDER_WAY, Job
 from lyra_mcp.storage.database import Row, Transaction, first_value
@@ -48,6 +48,16 @@ async def list_jobs(tx: Transaction, *, limit: int) -> list[Job]:
     return [_job(row) for row in await cursor.fetchall()]
 
 
+async def list_jobs_in(tx: Transaction, states: Collection[JobState]) -> list[Job]:
+    """However old; newest first."""
+    marks = ", ".join("?" * len(states))
+    cursor = await tx.execute(
+        f"SELECT {_COLUMNS} FROM jobs WHERE state IN ({marks}) ORDER BY seq DESC",  # noqa: S608 - own columns
+        sorted(states),
+    )
+    return [_job(row) for row in await cursor.fetchall()]
+
+
 async def find_job_under_way(tx: Transaction, kind: JobKind) -> Job | None:
     marks = ", ".join("?" * len(UNDER_WAY))
     cursor = await tx.execute(
@@ -87,12 +97,20 @@ async def insert_samples(tx: Transaction, job_id: str, parts: Sequence[tuple[str
 
 
 async def find_earlier_parts(tx: Transaction) -> dict[str, SplitPart]:
-    """Where each pair, by its digest, was in the newest job that used a review of it."""
+    """Where each pair, by its digest, was in earlier jobs; once trained on counts, however it went on."""
     cursor = await tx.execute(
-        "SELECT pair_digest, part FROM job_samples JOIN jobs USING (job_id) JOIN nli_corrections USING (review_id)"
-        " ORDER BY jobs.seq"
+        "SELECT pair_digest, part FROM job_samples JOIN nli_corrections USING (review_id) ORDER BY part <> 'holdout'"
     )
     return {row["pair_digest"]: row["part"] for row in await cursor.fetchall()}
+
+
+async def list_trained_neighbours(tx: Transaction) -> list[tuple[str | None, str]]:
+    """Page and premise of every pair that a version learned from, also where the review was taken back since."""
+    cursor = await tx.execute(
+        "SELECT DISTINCT page_id, premise FROM job_samples JOIN nli_corrections USING (review_id)"
+        " WHERE part <> 'holdout'"
+    )
+    return [(row["page_id"], row["premise"]) for row in await cursor.fetchall()]
 
 
 async def find_used_reviews(tx: Transaction) -> frozenset[str]:

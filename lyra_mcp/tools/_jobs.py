@@ -2,7 +2,7 @@
 
 from lyra_mcp.domain.triggers import Triggers
 from lyra_mcp.domain.versions import UNDER_WAY, ModelVersion
-from lyra_mcp.operations.finetuning import WatchedJob
+from lyra_mcp.operations.watching import WatchedJob
 from lyra_mcp.tools._shared import Result
 from schema.vocabulary import JobKind, JobState
 

@@ -165,7 +165,7 @@ async def adapters(
                 action=action,
                 from_version=was,
                 to_version=now,
-                message="The base alone serves." if now is None else f"Version {now} serves.",
+                message=f"Now {_named(lyra, now)} serves.",
             )
         case "compare":
             return _compared(await operations.compare(lyra, _needed(version), other))
@@ -186,12 +186,20 @@ async def _question(lyra: Services, action: ActionName, version: int | None, *, 
             return f"Let version {version} serve{planned.objection and f', although it {planned.objection}'}?"
         case "rollback":
             was, now = await operations.plan_rollback(lyra)
-            return f"Go back from version {was} to {'the base alone' if now is None else f'version {now}'}?"
+            return f"Go back from version {was} to {_named(lyra, now)}?"
         case "prune":
             doomed = [str(one.version) for one in await operations.plan_prune(lyra)]
             return f"Delete the files of version {', '.join(doomed)}?" if doomed else ""
         case _:
             return ""
+
+
+def _named(lyra: Services, number: int | None) -> str:
+    """What serves once an alias points to this version, or to none."""
+    if number is not None:
+        return f"version {number}"
+    default = lyra.settings.default_adapter
+    return f"adapter {default} of LYRA_DEFAULT_ADAPTER" if default else "the base alone"
 
 
 async def _status(lyra: Services) -> AdaptersAnswer:

@@ -6,7 +6,7 @@ from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from lyra_mcp.domain.versions import UNDER_WAY
-from lyra_mcp.operations import finetuning
+from lyra_mcp.operations import finetuning, watching
 from lyra_mcp.operations.adapters import read_serving
 from lyra_mcp.tools._jobs import JobView, TriggersView, job_view, next_step_of, triggers_view
 from lyra_mcp.tools._shared import Answer, Call, ServingView, services
@@ -46,11 +46,11 @@ async def finetune_status(
             told = run.step
             await call.report_progress(run.step, run.steps, run.state)
 
-    watched = [] if job_id else await finetuning.watch_all(lyra, limit=JOBS_SHOWN)
+    watched = [] if job_id else await watching.watch_all(lyra, limit=JOBS_SHOWN)
     awaited = job_id or next((one.job.job_id for one in watched if one.job.state in UNDER_WAY), None)
     if awaited and (job_id or wait_s):
-        ended = await finetuning.wait(lyra, awaited, wait_s=wait_s, progress=tell)
-        watched = [ended] if job_id else await finetuning.watch_all(lyra, limit=JOBS_SHOWN)
+        ended = await watching.wait(lyra, awaited, wait_s=wait_s, progress=tell)
+        watched = [ended] if job_id else await watching.watch_all(lyra, limit=JOBS_SHOWN)
     triggers = await finetuning.read_current_triggers(lyra)
     if watched:
         next_step = next_step_of(watched[0])

@@ -69,19 +69,22 @@ def load_model(
     root: Path | None = None,
     path: str | None = None,
     key: bytes | None = None,
+    temperature: float | None = None,
 ) -> Model:
-    """The base alone, or with an adapter, exactly as the worker serves it; `key` opens one that is sealed.
+    """The base alone, or with an adapter, exactly as it serves; `key` opens one that is sealed.
+
+    `temperature`: of the calibration in force; None: the one that it was shipped with.
 
     Raises:
         AdapterRefused: the adapter must not or cannot serve on this base.
     """
     if root is None or path is None:
-        return Model(NliModel(base, device), None, base.temperature)
+        return Model(NliModel(base, device), None, temperature or base.temperature)
     base.model.cpu()  # adapters are merged on the CPU
     adapter = load_adapter(base, root, path, key=key)
     moved = {name: tensor.to(device) for name, tensor in adapter.parameters.items()}
     adapter = Adapter(adapter.path, moved, adapter.temperature, adapter.digest)
-    return Model(NliModel(base, device), adapter, adapter.temperature or base.temperature)
+    return Model(NliModel(base, device), adapter, temperature or adapter.temperature or base.temperature)
 
 
 def build_report(

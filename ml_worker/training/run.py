@@ -158,10 +158,17 @@ class Run:
         artifacts.publish_adapter(self.folder, request, training, temperature=temperature)
         base = load_ordered_base(request)
         models = Models(
-            base=load_model(base, training.device),
+            base=load_model(base, training.device, temperature=request.base_temperature),
             champion=None
             if request.champion is None
-            else load_model(base, training.device, root=self.adapters_root, path=request.champion, key=self.folder.key),
+            else load_model(
+                base,
+                training.device,
+                root=self.adapters_root,
+                path=request.champion,
+                key=self.folder.key,
+                temperature=request.champion_temperature,
+            ),
             candidate=load_model(
                 base, training.device, root=self.folder.path, path=self.folder.adapter.name, key=self.folder.key
             ),

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from schema.jobs import Sample
+from schema.jobs import Sample, premise_key
 
 HOLDOUT_SHARE = 0.2
 
@@ -19,11 +19,6 @@ class Split:
     train: tuple[Sample, ...]
     validation: tuple[Sample, ...]
     holdout: tuple[Sample, ...]
-
-
-def premise_key(premise: str) -> str:
-    """Case and white space do not make another premise."""
-    return " ".join(premise.casefold().split())
 
 
 def groups(samples: Sequence[Sample]) -> list[list[Sample]]:

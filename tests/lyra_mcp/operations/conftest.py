@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lyra_mcp.domain.evidence import Edge
-from lyra_mcp.operations import adapters, claims, feedback, finetuning, judging
+from lyra_mcp.operations import adapters, claims, feedback, finetuning, judging, watching
 from lyra_mcp.operations.claims import NewFragment, ScoredClaim
 from lyra_mcp.operations.feedback import Action, Feedback
 from lyra_mcp.operations.reconciling import reconcile
@@ -119,7 +119,7 @@ def start(services):
 @pytest.fixture
 def state(services):
     async def state(job):
-        watched = await finetuning.watch(services, job.job_id)
+        watched = await watching.watch(services, job.job_id)
         return watched.job.state, watched.job.problem
 
     return state

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lyra_mcp.operations import finetuning, reconciling
+from lyra_mcp.operations import reconciling, watching
 
 
 @pytest.fixture
@@ -19,11 +19,11 @@ async def test_an_adapter_that_passes_serves_without_asking_where_the_person_set
 ):
     job = await start(willing)
     machine.finish(job.job_id)
-    passed = await finetuning.watch(willing, job.job_id)
+    passed = await watching.watch(willing, job.job_id)
     await lyra.review(corrected=5)
     second = await start(willing, force=True)
     machine.finish(second.job_id, candidate_right=0.5)
-    failed = await finetuning.watch(willing, second.job_id)
+    failed = await watching.watch(willing, second.job_id)
 
     assert (passed.job.state, failed.job.state) == ("champion", "candidate")
 
@@ -54,7 +54,7 @@ async def test_nothing_replaces_by_itself_what_it_was_not_compared_with(
     await activate(2, force=True)
     machine.finish(job.job_id)
 
-    watched = await finetuning.watch(willing, job.job_id)
+    watched = await watching.watch(willing, job.job_id)
 
     assert watched.job.state == "candidate"
     assert "version 3 was compared with version 1, and version 2 serves now" in watched.job.problem
@@ -67,7 +67,7 @@ async def test_an_automatic_activation_that_does_not_work_leaves_a_candidate_and
     machine.finish(job.job_id)
     worker.refused[job.job_id] = "another base"
 
-    watched = await finetuning.watch(willing, job.job_id)
+    watched = await watching.watch(willing, job.job_id)
 
     assert watched.job.state == "candidate"
     assert watched.job.problem.startswith("passed the gate, and could not be activated: the worker refuses")

@@ -50,7 +50,7 @@ async def test_checkpoints_of_jobs_registered_long_ago_are_deleted_by_the_daily_
     machine.finish(job.job_id)
     await reconcile(services)
     folder = save_checkpoint(job)
-    monkeypatch.setattr(reconciling, "LOOKED_AT_MAX", 0)
+    monkeypatch.setattr(reconciling, "TIDIED_MAX", 0)
     await reconcile(services)
     unseen = folder.exists()
     await retention.apply_if_any(services)

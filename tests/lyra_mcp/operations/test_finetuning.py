@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from lyra_mcp.errors import Conflict, DiskFull, Invalid, TooFewReviews, Unavailable
-from lyra_mcp.operations import finetuning
+from lyra_mcp.operations import finetuning, watching
 from lyra_mcp.operations.idempotency import Key, once
 from lyra_mcp.operations.reconciling import ORDER_GRACE
 from lyra_mcp.storage import job_folders
@@ -131,7 +131,7 @@ def start_once(services):
 async def test_a_key_starts_one_job(lyra, services, machine, ready, start_once):
     first = await start_once()
     machine.finish(first["job_id"])
-    await finetuning.watch(services, first["job_id"])
+    await watching.watch(services, first["job_id"])
 
     assert (await start_once(), await lyra.count("jobs")) == (first, 1)
     with pytest.raises(Conflict, match="this idempotency_key was used for another request"):
@@ -177,7 +177,7 @@ async def test_a_start_the_worker_refuses_is_a_failed_job_with_its_problem_and_c
     machine.refused = Conflict("the GPU is too full")
     with pytest.raises(Conflict):
         await start()
-    [failed] = await finetuning.watch_all(services, limit=9)
+    [failed] = await watching.watch_all(services, limit=9)
 
     machine.refused = None
     resumed = await finetuning.resume(services, failed.job.job_id)
@@ -200,9 +200,9 @@ async def test_a_job_that_is_just_being_ordered_is_left_alone(lyra, services, ma
     job = await start()
     (settings.jobs_root / job.job_id / "state.json").unlink()
 
-    assert (await finetuning.watch(services, job.job_id)).job.state == "preparing"
+    assert (await watching.watch(services, job.job_id)).job.state == "preparing"
     clock.moment += ORDER_GRACE + timedelta(seconds=1)
-    watched = await finetuning.watch(services, job.job_id)
+    watched = await watching.watch(services, job.job_id)
     assert (watched.job.state, watched.job.problem) == (
         "interrupted",
         "the server ended before it could order the training",

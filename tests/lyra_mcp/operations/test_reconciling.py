@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from lyra_mcp.errors import Conflict, NotFound, WorkerGone
-from lyra_mcp.operations import finetuning
+from lyra_mcp.operations import finetuning, watching
 from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.storage import job_folders
 from schema.jobs import JobProblem
@@ -19,7 +19,7 @@ async def test_a_finished_job_is_registered_with_the_gates_verdict(lyra, service
     job = await start()
     report = machine.finish(job.job_id)
 
-    watched = await finetuning.watch(services, job.job_id)
+    watched = await watching.watch(services, job.job_id)
 
     version = watched.version
     assert (watched.job.state, version.version, version.gate.passed) == ("candidate", 1, True)
@@ -61,7 +61,7 @@ async def test_a_job_that_ended_while_no_server_lived_is_registered_by_the_next(
     kill_the_worker(machine)
 
     next_server = build_services(settings)
-    [watched] = await finetuning.watch_all(next_server, limit=9)
+    [watched] = await watching.watch_all(next_server, limit=9)
     await next_server.database.close()
 
     assert (watched.job.state, watched.version.version) == ("candidate", 1)
@@ -74,7 +74,7 @@ async def test_servers_that_register_at_once_make_one_version(
     machine.finish(job.job_id)
     others = [build_services(settings) for _ in range(3)]
 
-    seen = await asyncio.gather(*(finetuning.watch(one, job.job_id) for one in [services, *others, services]))
+    seen = await asyncio.gather(*(watching.watch(one, job.job_id) for one in [services, *others, services]))
     for one in others:
         await one.database.close()
 
@@ -94,7 +94,7 @@ async def test_a_look_that_is_out_of_date_changes_nothing(services, machine, rea
     machine.after_status = another_server_is_faster
     await reconcile(services)
 
-    watched = await finetuning.watch(services, job.job_id)
+    watched = await watching.watch(services, job.job_id)
     assert (watched.job.state, watched.version.version) == ("candidate", 1)
 
 
@@ -184,14 +184,14 @@ async def test_what_is_left_of_a_job_says_whether_it_can_be_resumed(services, ma
     (settings.jobs_root / damaged.job_id / "state.json").write_text("{")
 
     for job in (gone, damaged):
-        watched = await finetuning.watch(services, job.job_id)
+        watched = await watching.watch(services, job.job_id)
         assert (watched.job.state, watched.is_left) == ("failed", False)
         with pytest.raises(Conflict, match=r"nothing is left of job .* finetune\(action='start'\) begins anew"):
             await finetuning.resume(services, job.job_id)
         assert (await finetuning.cancel(services, job.job_id)).job.state == "cancelled"
 
 
-@pytest.mark.parametrize("act", [finetuning.watch, finetuning.cancel, finetuning.resume])
+@pytest.mark.parametrize("act", [watching.watch, finetuning.cancel, finetuning.resume])
 async def test_an_unknown_job_is_an_error(services, act):
     with pytest.raises(NotFound, match=r"no job 'job_x'; finetune_status\(\) lists jobs"):
         await act(services, "job_x")
@@ -255,14 +255,14 @@ async def test_waiting_tells_the_progress_and_ends_with_the_job(services, machin
             machine.finish(job.job_id)
 
     async with asyncio.timeout(20):
-        watched = await finetuning.wait(services, job.job_id, wait_s=45, progress=tell)
+        watched = await watching.wait(services, job.job_id, wait_s=45, progress=tell)
 
     assert (watched.job.state, told[0], told[-1][2]) == ("candidate", (5, 50, "training"), "evaluated")
 
 
 async def test_waiting_ends_in_time(services, machine, ready, start):
     async with asyncio.timeout(20):
-        watched = await finetuning.wait(services, (await start()).job_id, wait_s=0.05, progress=_tell_nobody)
+        watched = await watching.wait(services, (await start()).job_id, wait_s=0.05, progress=_tell_nobody)
     assert watched.job.state == "training"
 
 
@@ -286,7 +286,7 @@ async def test_every_condition_of_the_gate_is_read_from_the_report(services, mac
     job = await start()
     machine.finish(job.job_id, **scores)
 
-    watched = await finetuning.watch(services, job.job_id)
+    watched = await watching.watch(services, job.job_id)
 
     gate = watched.version.gate
     assert ([condition.name for condition in gate.conditions if not condition.met], gate.passed) == (
@@ -300,7 +300,7 @@ async def test_the_gate_tells_how_many_pairs_of_the_agreement_are_the_users_own(
     job = await start()
     machine.finish(job.job_id, agreement=0.95)
 
-    gate = (await finetuning.watch(services, job.job_id)).version.gate
+    gate = (await watching.watch(services, job.job_id)).version.gate
 
     assert gate.conditions[-1].detail == (
         "19 of 20 pairs the base is sure of; 5 of them your own unreviewed ones, the rest built from held-out texts"

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from lyra_mcp.errors import Conflict
-from lyra_mcp.operations import finetuning
+from lyra_mcp.operations import finetuning, watching
 from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.storage import job_folders
 from lyra_mcp.storage.sealed_jobs import Damaged
@@ -133,7 +133,7 @@ async def test_a_file_in_the_place_of_the_adapters_folder_loses_no_training(
         pass
 
     async with asyncio.timeout(20):
-        waited = await finetuning.wait(services, job.job_id, wait_s=45, progress=tell)
+        waited = await watching.wait(services, job.job_id, wait_s=45, progress=tell)
     settings.adapters_root.unlink()
 
     assert waited.job.problem.startswith("the data folder cannot be used (File exists)")

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from lyra_mcp.errors import StorageFailed, WorkerGone
-from lyra_mcp.operations import adapters, erasing, exporting, finetuning, keys, retention
+from lyra_mcp.operations import adapters, erasing, exporting, finetuning, keys, retention, watching
 from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.storage import sealed_jobs
 from lyra_mcp.storage.exports import open_sealed
@@ -72,7 +72,7 @@ async def test_an_ended_training_leaves_nothing_readable_and_everything_can_stil
 
     await reconcile(services)
     sealed_names = names(folder)
-    page, log = [await read(services, job.job_id) for read in (finetuning.read_page, finetuning.read_log)]
+    page, log = [await read(services, job.job_id) for read in (watching.read_page, watching.read_log)]
     done = await exporting.export(services, name=None)
     open_sealed(done.path, settings.home / "open.zip", "a long passphrase")
 
@@ -194,7 +194,7 @@ async def test_a_sealed_file_that_is_damaged_gives_way_to_a_plain_one(planted, s
     (folder / "log").write_bytes(b"all of it\n")
 
     await reconcile(services)
-    assert await finetuning.read_log(services, job.job_id) == "all of it\n"
+    assert await watching.read_log(services, job.job_id) == "all of it\n"
 
 
 async def test_jobs_from_before_the_setting_are_sealed_by_the_daily_round_and_serve_on(
@@ -244,7 +244,7 @@ async def test_turned_off_again_what_is_sealed_is_still_read_and_new_files_are_p
     machine.finish(second.job_id)
     await reconcile(plain)
     loaded = await adapters.load(plain, first)
-    report = await finetuning.read_page(plain, first)
+    report = await watching.read_page(plain, first)
 
     assert (served, asked, worker.keys[-1]) == (first, (first, key), (first, key))
     assert (in_plain, ordered) == (True, key), "it is compared with a sealed champion"
@@ -274,7 +274,7 @@ async def test_new_keys_make_nothing_unreadable(planted, services, settings, tra
     job_id = await train()
     await keys.rotate(services)
 
-    assert await finetuning.read_log(services, job_id) == "trained\n"
+    assert await watching.read_log(services, job_id) == "trained\n"
     assert await activate(1) == (None, 1)
 
 
@@ -343,7 +343,7 @@ async def test_a_sealed_file_that_was_changed_or_put_elsewhere_is_refused(plante
     good = (folder / "log.sealed").read_bytes()
     shutil.copy(folder / "samples.jsonl.sealed", folder / "log.sealed")
     with pytest.raises(StorageFailed, match=r"log\.sealed was changed"):
-        await finetuning.read_log(services, job.job_id)
+        await watching.read_log(services, job.job_id)
     (folder / "log.sealed").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     with pytest.raises(StorageFailed, match=r"log\.sealed was changed"):
-        await finetuning.read_log(services, job.job_id)
+        await watching.read_log(services, job.job_id)

@@ -28,7 +28,7 @@ async def test_a_version_is_activated_and_taken_back_by_the_person(connect, mach
     assert (activated.get("from_version"), activated["to_version"]) == (None, 1)
     assert (shown["aliases"], shown["gate"]["passed"], shown["correction_rate"]) == (["champion"], True, None)
     assert served == {"adapter": job["job_id"], "version": 1}
-    assert (back["from_version"], back["message"]) == (1, "The base alone serves.")
+    assert (back["from_version"], back["message"]) == (1, "Now the base alone serves.")
     assert [(event["action"], event["reason"]) for event in listed["events"]] == [
         ("activate", "better"),
         ("rollback", "worse"),

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from ml_worker.training.balance import balance_warnings, label_counts
 from ml_worker.training.rehearsal import build_pairs
-from ml_worker.training.splits import premise_key, split
-from schema.jobs import Sample
+from ml_worker.training.splits import split
+from schema.jobs import Sample, premise_key
 from schema.vocabulary import LABELS
 
 
