@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import struct
 import threading
@@ -178,7 +179,10 @@ def _lyra_mcp(tmp_path, home):
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
         return done.exit_code, done.stdout, done.stderr
 
-    return run
+    log = logging.getLogger("lyra_mcp")
+    level = log.level
+    yield run
+    log.setLevel(level)  # a command may set it for the rest of its process
 
 
 @pytest.fixture(name="models")

@@ -6,7 +6,6 @@ from sqlcipher3 import dbapi2 as sqlite
 from lyra_mcp.domain.versions import AliasEvent
 from lyra_mcp.errors import Conflict, NotFound, StorageFailed, WorkerGone
 from lyra_mcp.operations import adapters, calibration, finetuning
-from lyra_mcp.operations.status import read_status
 
 NEW = ("a new text", "a new claim")
 
@@ -225,78 +224,6 @@ async def test_a_new_version_begins_with_a_calibration_of_its_own(lyra, train, a
     await adapters.roll_back(services, reason=None)
 
     assert (before, after, (await lyra.judge(*NEW)).served_by.calibration) == (1, 0, 1)
-
-
-# Rollback
-
-
-async def test_two_rollbacks_go_back_two_activations(lyra, train, activate, serving, services):
-    first = await train()
-    await activate(1)
-    second = await train()
-    await activate(2)
-    seen = [await serving()]
-    for _ in range(2):
-        await adapters.roll_back(services, reason="worse")
-        seen.append(await serving())
-
-    assert seen == [(2, second), (1, first), (None, "base")]
-    assert await states(lyra) == ["retired", "retired"]
-    events = (await adapters.read_registry(services)).events
-    assert [(event.action, event.from_version, event.to_version, event.reason) for event in events] == [
-        ("activate", None, 1, None),
-        ("activate", 1, 2, None),
-        ("rollback", 2, 1, "worse"),
-        ("rollback", 1, None, "worse"),
-    ]
-    with pytest.raises(Conflict, match="the base alone serves; there is nothing to go back to"):
-        await adapters.roll_back(services, reason=None)
-
-
-@pytest.mark.parametrize("change", ["overwritten", "deleted"])
-async def test_a_rollback_passes_over_files_that_were_lost_or_changed(
-    train, activate, serving, services, settings, change
-):
-    paths = []
-    for number in (1, 2, 3):
-        paths.append(await train())
-        await activate(number)
-    weights = settings.adapters_root / paths[1] / "adapter_model.safetensors"
-    weights.unlink() if change == "deleted" else weights.write_bytes(b"others")
-
-    assert await adapters.plan_rollback(services) == (3, 1)
-    assert await adapters.roll_back(services, reason=None) == (3, 1)
-    assert await serving() == (1, paths[0])
-
-
-async def test_a_champion_whose_files_are_lost_is_told_and_no_training_is_compared_with_it(
-    train, activate, services, settings
-):
-    path = await train()
-    await activate(1)
-    (settings.adapters_root / path / "adapter_model.safetensors").unlink()
-
-    [problem] = (await read_status(services)).problems
-    assert problem.startswith("version 1 does not serve: the files of adapter")
-    with pytest.raises(StorageFailed, match="are missing; roll back, or activate another version"):
-        await train()
-
-
-async def test_a_rollback_needs_no_worker(train, activate, serving, services, worker):
-    await train()
-    await activate(1)
-    worker.problem = WorkerGone("no worker")
-
-    assert await adapters.roll_back(services, reason=None) == (1, None)
-    assert await serving() == (None, "base")
-
-
-async def test_a_rolled_back_version_may_serve_again(lyra, train, activate, services):
-    await train()
-    await activate(1)
-    await adapters.roll_back(services, reason=None)
-
-    assert (await activate(1), await states(lyra)) == ((None, 1), ["champion"])
 
 
 async def test_aliases_name_what_serves_what_waits_and_what_a_rollback_brings(train, activate, services):

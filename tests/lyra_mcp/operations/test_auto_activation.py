@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lyra_mcp.operations import reconciling, watching
+from lyra_mcp.operations import adapters, reconciling, watching
 
 
 @pytest.fixture
@@ -71,3 +71,19 @@ async def test_an_automatic_activation_that_does_not_work_leaves_a_candidate_and
 
     assert watched.job.state == "candidate"
     assert watched.job.problem.startswith("passed the gate, and could not be activated: the worker refuses")
+
+
+async def test_whom_somebody_else_activates_meanwhile_is_the_champion(services, willing, machine, worker, ready, start):
+    job = await start(willing)
+    machine.finish(job.job_id)
+    load = worker.load_adapter
+
+    async def slow(path=None, *, key=None):
+        worker.load_adapter = load
+        await adapters.activate(services, 1, reason="an agent was faster", force=False)
+        return await load(path, key=key)
+
+    worker.load_adapter = slow
+    watched = await watching.watch(willing, job.job_id)
+
+    assert (watched.job.state, watched.job.problem) == ("champion", None)

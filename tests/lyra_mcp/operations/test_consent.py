@@ -4,7 +4,8 @@ import pytest
 
 from lyra_mcp.domain.memories import Message, NewConversation, NewFact
 from lyra_mcp.errors import ConsentMissing, Invalid
-from lyra_mcp.operations import auditing, consent, finetuning, rating, redacting
+from lyra_mcp.operations import auditing, consent, finetuning, rating, redacting, watching
+from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.operations.remembering import remember
 from lyra_mcp.operations.training_data import collect
 
@@ -129,3 +130,22 @@ async def test_consent_is_audited_without_the_persons_words(lyra, say, events):
     assert await events() == ["consent_revoked"]
     [row] = await lyra.sql("SELECT detail FROM audit_log")
     assert row["detail"] == '{"provider":"","purpose":"federate"}'
+
+
+async def test_after_a_no_an_interrupted_training_is_not_resumed_but_a_finished_one_is_registered(
+    say, services, machine, ready, start
+):
+    job = await start()
+    machine.write(job.job_id, "interrupted")
+    await reconcile(services)
+    await say("learn_locally", granted=False)
+
+    with pytest.raises(ConsentMissing, match="withdrew their consent to learning"):
+        await finetuning.resume(services, job.job_id)
+    assert ("resume", job.job_id) not in machine.asked
+
+    await say("learn_locally", granted=True)
+    await finetuning.resume(services, job.job_id)
+    await say("learn_locally", granted=False)  # while it trains: what has begun ends
+    machine.finish(job.job_id)
+    assert (await watching.watch(services, job.job_id)).job.state == "candidate"

@@ -326,3 +326,18 @@ async def test_a_damaged_backup_changes_nothing(services, tmp_path):
     with pytest.raises(StorageFailed, match="the backup's database is damaged"):
         await backups.restore(services, path)
     assert len(await texts_of(services)) == 1
+
+
+async def test_what_never_became_a_version_or_a_job_is_erased_too(services, settings, machine, ready, start):
+    job = await start()
+    machine.finish(job.job_id)
+    root = settings.adapters_root / job.job_id
+    root.mkdir(parents=True)
+    (root / "adapter_model.safetensors").write_bytes(b"published, and not registered")
+    (settings.jobs_root / "job_unrecorded").mkdir()
+    (settings.jobs_root / "job_unrecorded" / "samples.jsonl").write_text("its server died before it had recorded it")
+
+    await erasing.erase(services)
+
+    assert not root.exists()
+    assert not list(settings.jobs_root.iterdir())

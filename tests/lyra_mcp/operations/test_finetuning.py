@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from lyra_mcp.errors import Conflict, DiskFull, Invalid, TooFewReviews, Unavailable
-from lyra_mcp.operations import finetuning, watching
+from lyra_mcp.errors import Conflict, DiskFull, Invalid, TooFewReviews, Unavailable, WorkerGone
+from lyra_mcp.operations import calibration, finetuning, reconciling, watching
 from lyra_mcp.operations.idempotency import Key, once
 from lyra_mcp.operations.reconciling import ORDER_GRACE
 from lyra_mcp.storage import job_folders
@@ -208,3 +208,61 @@ async def test_a_job_that_is_just_being_ordered_is_left_alone(lyra, services, ma
         "the server ended before it could order the training",
     )
     assert (await finetuning.resume(services, job.job_id)).job.state == "training"
+
+
+async def test_however_many_jobs_came_after_it_one_that_is_resumed_becomes_a_version(
+    services, machine, ready, start, monkeypatch
+):
+    job = await start()
+    machine.write(job.job_id, "interrupted")
+    await reconciling.reconcile(services)
+    machine.refused = DiskFull("no room")
+    for _ in range(reconciling.TIDIED_MAX + 1):
+        with pytest.raises(DiskFull):
+            await start(force=True)
+    machine.refused = None
+    await finetuning.resume(services, job.job_id)
+    machine.finish(job.job_id)
+
+    assert (await watching.watch(services, job.job_id)).job.state == "candidate"
+
+
+async def test_a_resumed_job_is_watched_although_the_workers_answer_was_lost(services, machine, ready, start, state):
+    job = await start()
+    machine.write(job.job_id, "failed", problem=JobProblem(code="insufficient_disk", message="no room"))
+    await reconciling.reconcile(services)
+    resume = machine.resume
+
+    async def unheard(job_id, key=None):
+        raise WorkerGone("it ended")
+
+    async def lost(job_id, key=None):
+        await resume(job_id, key)
+        raise WorkerGone("no answer in time")
+
+    machine.resume = unheard
+    with pytest.raises(WorkerGone, match="it ended"):
+        await finetuning.resume(services, job.job_id)
+    machine.resume = lost
+    with machine.living(job.job_id):
+        watched = await finetuning.resume(services, job.job_id)
+
+    assert watched.job.state == "training"
+    machine.finish(job.job_id)
+    assert await state(job) == ("candidate", None)
+
+
+async def test_base_and_champion_are_measured_with_the_calibrations_in_force(
+    lyra, services, train, activate, start, settings
+):
+    await train()
+    await activate(1)
+    for number in range(20):
+        edge = await lyra.add_edge(f"Claim {number}.", f"text number {number} margin=4")
+        await lyra.correct(edge.edge_id, "supports" if number % 5 < 3 else "refutes")
+    fitted, *_ = await calibration.fit(services, adapter=None)
+    job = await start(force=True)
+
+    order = NliLoraRequest.model_validate_json((settings.jobs_root / job.job_id / "request.json").read_bytes())
+    assert fitted.is_kept
+    assert (order.base_temperature, order.champion_temperature) == (None, pytest.approx(fitted.temperature))

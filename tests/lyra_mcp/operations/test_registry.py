@@ -1,5 +1,7 @@
 """The versions side by side: compared, pruned, and watched while they serve."""
 
+from dataclasses import replace
+
 import pytest
 
 from lyra_mcp.errors import Conflict, NotFound
@@ -30,6 +32,17 @@ async def test_versions_that_were_held_out_on_the_same_pairs_are_compared_on_the
     compared = await adapters.compare(services, 2, 1)
 
     assert (compared.same_data, compared.changes[0].change) == (True, 0.5)
+
+
+async def test_what_serves_without_an_alias_is_not_pruned(train, services, settings):
+    first = await train()
+    second = await train()
+    for _ in range(4):
+        await train()
+    await adapters.load(services, first)
+    own = replace(services, settings=settings.model_copy(update={"default_adapter": second}))
+
+    assert [version.version for version in await adapters.plan_prune(own)] == [3]
 
 
 async def test_a_change_from_zero_has_no_percentage(train, services):

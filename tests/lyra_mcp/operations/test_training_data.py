@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from lyra_mcp.operations import calibration, feedback, finetuning, redacting
+from lyra_mcp.operations.reconciling import reconcile
 from lyra_mcp.operations.redacting import read_screen
 from lyra_mcp.operations.training_data import collect
-from lyra_mcp.storage import job_folders
+from lyra_mcp.storage import job_folders, jobs
 from schema.jobs import Sample
 from schema.wire import TEXT_CHARS_MAX
 
@@ -226,3 +227,44 @@ async def test_a_redacted_text_that_became_too_long_is_left_out(lyra, in_mode):
     await lyra.correct((await lyra.add_edge("A claim.", text)).edge_id, "neutral")
 
     assert (await in_mode("redact")).excluded == {"too long with tags for private data": 1}
+
+
+async def test_a_pair_beside_one_that_was_trained_on_is_never_held_out(lyra, services, collected, machine, start):
+    """Also where that one is left out today: taken back, or used already with LYRA_TRAINING_REVIEWS=new."""
+    for number in range(12):
+        [edge] = (await lyra.add(f"Claim {number}.", f"Text {number}.", page_id=f"page-{number}")).edges
+        await lyra.correct(edge.edge_id, "refutes")
+    job = await start(force=True)
+    report = machine.finish(job.job_id)
+    await reconcile(services)
+    parts = {one.sample_id: one.part for one in report.assigned}
+    number = next(number for number, part in enumerate(parts.values()) if part != "holdout")
+    await lyra.retract(review_id=list(parts)[number])
+    same_page = (await lyra.add("Another.", "Other words.", page_id=f"page-{number}")).edges[0]
+    same_premise = (await lyra.add("One more.", f"TEXT  {number}.", page_id="page-new")).edges[0]
+    elsewhere = (await lyra.add("The last.", "Words of its own.", page_id="page-else")).edges[0]
+    reviews = [await lyra.correct(edge.edge_id, "neutral") for edge in (same_page, same_premise, elsewhere)]
+
+    earlier = {sample.sample_id: sample.earlier for sample in (await collected()).samples}
+
+    assert [earlier[review.review_id] for review in reviews] == ["train", "train", None]
+
+
+async def test_once_trained_on_counts_although_a_job_before_it_ends_later(lyra, services, collected, machine, start):
+    """The older job was resumed after the newer one had become a version, with a division of its own."""
+    await lyra.review(corrected=10)
+    older = await start(force=True)
+    machine.write(older.job_id, "interrupted")
+    await reconcile(services)
+    machine.write(older.job_id, "failed")
+    await reconcile(services)
+    await lyra.review(corrected=5)
+    newer = await start(force=True)
+    held_out = {one.sample_id for one in machine.finish(newer.job_id).assigned if one.part == "holdout"}
+    await reconcile(services)
+    async with services.database.transaction() as tx:
+        await jobs.insert_samples(tx, older.job_id, [(review_id, "train") for review_id in held_out])
+
+    earlier = {sample.sample_id: sample.earlier for sample in (await collected()).samples}
+
+    assert {earlier[review_id] for review_id in held_out} == {"train"}
