@@ -140,6 +140,18 @@ def test_the_champion_answers_the_same_samples(make_job, make_samples):
     assert all(prediction.champion == prediction.candidate for prediction in found.predictions)
 
 
+def test_base_and_champion_are_measured_at_the_temperatures_in_force(make_job):
+    first, second = make_job("first"), make_job("second", champion="first/adapter")
+    in_force = make_job("third", champion="first/adapter", base_temperature=2.5, champion_temperature=3.5)
+    for folder in (first, second, in_force):
+        train(folder)
+
+    shipped, served = report(second), report(in_force)
+    assert (served.base.temperature, served.champion.temperature) == (2.5, 3.5)
+    assert served.champion.brier != shipped.champion.brier
+    assert (served.champion.accuracy, served.candidate) == (shipped.champion.accuracy, shipped.candidate)
+
+
 def test_the_page_opens_offline_and_escapes_what_people_wrote(make_job, make_samples):
     samples = make_samples(120)
     samples = [s.model_copy(update={"premise": s.premise + " <script>alert(1)</script>"}) for s in samples]
