@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
-# Beside each other; four processes at most, which take a gigabyte each.
-PYTEST ?= --numprocesses logical --maxprocesses 4 --dist worksteal
+# Beside each other, one more than there are cores, for some wait; four at most, which take a gigabyte each.
+PYTEST ?= --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses 4 --dist worksteal
 
 # Python compiles a module when it is first imported; compiling all of them takes as long as everything else here.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
