@@ -36,10 +36,14 @@ async def watch(services: Services, job_id: str) -> WatchedJob:
 
 
 async def watch_all(services: Services, *, limit: int) -> list[WatchedJob]:
-    """Newest first."""
+    """Newest first, but an older one that is under way before them."""
     await reconcile(services)
     async with services.database.transaction() as tx:
-        return [await _watched(services, tx, job) for job in await jobs.list_jobs(tx, limit=limit)]
+        found = await jobs.list_jobs(tx, limit=limit)
+        under_way = await jobs.find_job_under_way(tx, "nli_lora")
+        if under_way is not None and under_way not in found:
+            found = [under_way, *found[:-1]]
+        return [await _watched(services, tx, job) for job in found]
 
 
 async def wait(

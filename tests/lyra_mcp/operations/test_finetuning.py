@@ -222,8 +222,10 @@ async def test_however_many_jobs_came_after_it_one_that_is_resumed_becomes_a_ver
             await start(force=True)
     machine.refused = None
     await finetuning.resume(services, job.job_id)
+    shown = await watching.watch_all(services, limit=3)
     machine.finish(job.job_id)
 
+    assert [watched.job.state for watched in shown] == ["training", "failed", "failed"]
     assert (await watching.watch(services, job.job_id)).job.state == "candidate"
 
 
