@@ -6,7 +6,7 @@ STAMP := $(VENV)/.ready
 # Beside each other, one more than there are cores, for some wait; four at most, which take a gigabyte each.
 PYTEST ?= --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxprocesses 4 --dist worksteal
 
-# Python compiles a module when it is first imported; compiling all of them takes as long as everything else here.
+# Compiled afterwards, on all cores: not at all would be slow where nobody may write bytecode later, as in many containers.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: setup demo test lint check serve clean
@@ -18,6 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) "$$(grep '^torch==' constraints.txt)"
 	$(INSTALL) -c constraints.txt -e ".[worker,hosted,dev]"
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # libraries ship files for other versions of Python, too
 	touch $(STAMP)
 
 demo: setup
