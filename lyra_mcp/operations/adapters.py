@@ -7,7 +7,7 @@ import anyio
 
 from lyra_mcp.domain.audit import Event
 from lyra_mcp.domain.versions import AliasEvent, HoldoutScores, ModelVersion, objection, prunable, rollback_target
-from lyra_mcp.errors import Conflict, Invalid, NotFound, StorageFailed, Unavailable
+from lyra_mcp.errors import Conflict, Invalid, LyraError, NotFound, StorageFailed, Unavailable
 from lyra_mcp.operations import sealing
 from lyra_mcp.operations.services import Services
 from lyra_mcp.operations.serving import BASE, Serving, find_serving
@@ -115,19 +115,20 @@ async def plan_activation(services: Services, number: int, *, force: bool) -> Ac
 
 async def plan_rollback(services: Services) -> tuple[int, int | None]:
     """The champion, and what would serve after a rollback (None: the base alone)."""
-    keys = await services.database.unlocked()
+    keys, base = await services.database.unlocked(), await _find_fingerprint(services)
     async with services.database.transaction() as tx:
-        return await _rollback(services, tx, keys.files)
+        return await _rollback(services, tx, keys.files, base)
 
 
 async def roll_back(services: Services, *, reason: str | None) -> tuple[int, int | None]:
     """Let what served before serve again, as a new event."""
-    keys = await services.database.unlocked()
+    keys, base = await services.database.unlocked(), await _find_fingerprint(services)
     async with services.database.transaction() as tx:
-        champion, target = await _rollback(services, tx, keys.files)
+        champion, target = await _rollback(services, tx, keys.files, base)
         event = AliasEvent("rollback", champion, target, False, reason, services.now())
         events = [*await model_versions.list_alias_events(tx, KIND), event]
-        await _move_champion(services, tx, event, previous=await _rollback_target(services, tx, events, keys.files))
+        previous = await _rollback_target(services, tx, events, keys.files, base)
+        await _move_champion(services, tx, event, previous=previous)
     services.by_hand.adapter = None
     return champion, target
 
@@ -269,20 +270,21 @@ async def _move_champion(services: Services, tx: Transaction, event: AliasEvent,
         await model_versions.set_alias(tx, KIND, "candidate", None)
 
 
-async def _rollback(services: Services, tx: Transaction, key: bytes) -> tuple[int, int | None]:
+async def _rollback(services: Services, tx: Transaction, key: bytes, base: str | None) -> tuple[int, int | None]:
     champion = (await model_versions.find_aliases(tx, KIND)).get("champion")
     if champion is None:
         raise Conflict("the base alone serves; there is nothing to go back to")
-    return champion, await _rollback_target(services, tx, await model_versions.list_alias_events(tx, KIND), key)
+    return champion, await _rollback_target(services, tx, await model_versions.list_alias_events(tx, KIND), key, base)
 
 
-async def _rollback_target(services: Services, tx: Transaction, events: Sequence[AliasEvent], key: bytes) -> int | None:
-    """What served before and still can: pruned, lost or changed files and other bases' versions are passed over."""
+async def _rollback_target(
+    services: Services, tx: Transaction, events: Sequence[AliasEvent], key: bytes, base: str | None
+) -> int | None:
+    """What served before, serves no more and still can; versions of another base than `base` are passed over, too."""
     versions = {version.version: version for version in await model_versions.list_versions(tx, KIND)}
-    base = await _find_fingerprint(services)
-    gone = {version.version for version in versions.values() if version.is_pruned}
-    gone |= {version.version for version in versions.values() if base and version.fingerprint != base}
-    gone |= {event.to_version for event in events[-1:] if event.to_version is not None}  # what serves now
+    present = events[-1].to_version
+    gone = {one.version for one in versions.values() if one.is_pruned or one.version == present}
+    gone |= {one.version for one in versions.values() if base is not None and one.fingerprint != base}
     while (target := rollback_target(events, pruned=gone)) is not None:
         try:
             await verify_files(services, versions[target], key)
@@ -297,7 +299,7 @@ async def _find_fingerprint(services: Services) -> str | None:
     """Of the base that answers; None where no worker runs, for going back needs none."""
     try:
         return (await services.worker.health()).fingerprint
-    except Unavailable:
+    except LyraError:
         return None
 
 

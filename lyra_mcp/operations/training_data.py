@@ -13,7 +13,6 @@ from lyra_mcp.operations import consent
 from lyra_mcp.storage import corrections, edges, jobs
 from lyra_mcp.storage.database import Transaction
 from schema.jobs import Sample, premise_key
-from schema.vocabulary import SplitPart
 from schema.wire import TEXT_CHARS_MAX
 
 #: Confirmed reviews are taken up to this many for each correction: the model should keep what it does well.
@@ -111,22 +110,24 @@ async def collect(tx: Transaction, screen: Screen, *, only_new: bool = False) ->
 class _Earlier:
     """Where pairs were in earlier trainings. Also reviews that are left out today, or were taken back, count."""
 
-    parts: dict[str, SplitPart]
+    #: Of what was trained on.
     pages: frozenset[str]
     premises: frozenset[str]
+    #: Digests of pairs.
+    held_out: frozenset[str]
 
     @classmethod
     async def read(cls, tx: Transaction) -> "_Earlier":
         neighbours = await jobs.list_trained_neighbours(tx)
         pages = frozenset(page for page, _ in neighbours if page is not None)
-        return cls(await jobs.find_earlier_parts(tx), pages, frozenset(premise_key(text) for _, text in neighbours))
+        premises = frozenset(premise_key(premise) for _, premise in neighbours)
+        return cls(pages, premises, await jobs.find_held_out(tx))
 
     def part_of(self, review: Review) -> Literal["train", "holdout"] | None:
-        """A pair on a page, or with a premise, that was trained on is never held out."""
+        """A pair on a page, or with a premise, that was trained on is never held out, though it may have been once."""
         if review.page_id in self.pages or premise_key(review.premise) in self.premises:
             return "train"
-        part = self.parts.get(review.pair_digest)
-        return None if part is None else "holdout" if part == "holdout" else "train"
+        return "holdout" if review.pair_digest in self.held_out else None
 
 
 def _screened(samples: list[Sample], screen: Screen, excluded: Counter[str]) -> TrainingData:

@@ -96,12 +96,12 @@ async def insert_samples(tx: Transaction, job_id: str, parts: Sequence[tuple[str
     )
 
 
-async def find_earlier_parts(tx: Transaction) -> dict[str, SplitPart]:
-    """Where each pair, by its digest, was in earlier jobs; once trained on counts, however it went on."""
+async def find_held_out(tx: Transaction) -> frozenset[str]:
+    """Digests of the pairs that some version held out."""
     cursor = await tx.execute(
-        "SELECT pair_digest, part FROM job_samples JOIN nli_corrections USING (review_id) ORDER BY part <> 'holdout'"
+        "SELECT DISTINCT pair_digest FROM job_samples JOIN nli_corrections USING (review_id) WHERE part = 'holdout'"
     )
-    return {row["pair_digest"]: row["part"] for row in await cursor.fetchall()}
+    return frozenset([row["pair_digest"] for row in await cursor.fetchall()])
 
 
 async def list_trained_neighbours(tx: Transaction) -> list[tuple[str | None, str]]:
